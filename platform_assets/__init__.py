@@ -1,0 +1,1 @@
+"""Features, training datasets, models, predictions and monitors as Dagster assets in Delta Lake tables."""

@@ -1,0 +1,103 @@
+"""Settings: environment variables with working defaults, checked at the start.
+
+    PLATFORM_DATA      where everything is written (default: data/ beside the package)
+    PLATFORM_HOST      where the web pages listen (default: 127.0.0.1)
+    PLATFORM_PORT      the port of the Dagster UI (default: 3000)
+    PLATFORM_MLFLOW_PORT   the port of the MLflow UI (default: 5000)
+    PLATFORM_WEBHOOK   an http(s) address that alerts are posted to (default: none, they go to the log)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlparse
+
+from platform_assets.errors import SettingsError
+
+DEFAULT_DATA = Path(__file__).resolve().parent.parent / "data"
+_PREFIX = "PLATFORM_"
+_KNOWN = {"PLATFORM_DATA", "PLATFORM_HOST", "PLATFORM_PORT", "PLATFORM_MLFLOW_PORT", "PLATFORM_WEBHOOK"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where this deployment reads, writes and listens."""
+
+    data: Path
+    host: str
+    port: int
+    mlflow_port: int
+    webhook: str | None
+
+    @property
+    def landing(self) -> Path:
+        return self.data / "landing"
+
+    @property
+    def lake(self) -> Path:
+        return self.data / "lake"
+
+    @property
+    def mlflow(self) -> Path:
+        return self.data / "mlflow"
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.data / "dagster"
+
+    def require_writable(self) -> None:
+        """Make the data folder.
+
+        Raises:
+            SettingsError: when it cannot be made or written to.
+        """
+        try:
+            for folder in (self.data, self.landing, self.lake, self.mlflow, self.dagster_home):
+                folder.mkdir(parents=True, exist_ok=True)
+            probe = self.data / f".write-test-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            msg = (f"the data folder {self.data} cannot be written to ({error.strerror}); make it writable, or name "
+                   "another one with PLATFORM_DATA")
+            raise SettingsError(msg) from error
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    """Read the settings from environment variables.
+
+    Raises:
+        SettingsError: naming the variable, its value and what it should be.
+    """
+    strangers = sorted(name for name in environ if name.startswith(_PREFIX) and name not in _KNOWN)
+    if strangers:
+        msg = f"no such setting: {', '.join(strangers)}; there are {', '.join(sorted(_KNOWN))}"
+        raise SettingsError(msg)
+    return Settings(
+        data=Path(environ.get("PLATFORM_DATA") or DEFAULT_DATA).expanduser().absolute(),
+        host=environ.get("PLATFORM_HOST") or "127.0.0.1",
+        port=_port(environ, "PLATFORM_PORT", 3000),
+        mlflow_port=_port(environ, "PLATFORM_MLFLOW_PORT", 5000),
+        webhook=_web_address(environ, "PLATFORM_WEBHOOK"),
+    )
+
+
+def _port(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name) or str(default)
+    if not text.isdecimal() or not 1 <= int(text) <= 65_535:
+        msg = f"{name}={text!r} is not a port; use a number from 1 to 65535, such as {default}"
+        raise SettingsError(msg)
+    return int(text)
+
+
+def _web_address(environ: Mapping[str, str], name: str) -> str | None:
+    text = environ.get(name)
+    if not text:
+        return None
+    if urlparse(text).scheme not in ("http", "https") or not urlparse(text).netloc:
+        msg = f"{name}={text!r} is not a web address; write it with http:// or https://, or leave it unset"
+        raise SettingsError(msg)
+    return text
