@@ -1,0 +1,235 @@
+"""The set of declarations that make one project, checked as a whole before anything runs."""
+
+from __future__ import annotations
+
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from typing import TypeVar
+
+from platform_assets.declarations.fingerprint import fingerprint
+from platform_assets.declarations.tables import (
+    Declaration,
+    FeatureGroup,
+    FeatureView,
+    Label,
+    Model,
+    Outcomes,
+    Predictions,
+    Source,
+    TrainingDataset,
+)
+from platform_assets.declarations.times import Daily, Days
+from platform_assets.errors import CatalogueError
+
+D = TypeVar("D", bound=Declaration)
+
+_MAY_READ: dict[type[Declaration], tuple[type[Declaration], ...]] = {
+    Source: (Source,),
+    FeatureGroup: (Source, FeatureGroup),
+    Label: (Source,),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reach:
+    """How far beyond its own days a table reads an input, in time and in whole partitions."""
+
+    back: timedelta
+    forth: timedelta
+    days_back: int
+    days_forth: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Catalogue:
+    """A named set of declarations, in an order in which they can be computed.
+
+    Raises:
+        CatalogueError: when they do not fit together, listing every problem.
+    """
+
+    name: str
+    declarations: Sequence[Declaration]
+    _by_name: dict[str, Declaration] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_name", {d.name: d for d in self.declarations})
+        problems = [*self._duplicates(), *self._unknown_inputs()]
+        if not problems:
+            problems = [*self._forbidden_inputs(), *self._leaks(), *self._calendars(), *self._strangers(), *self._labels()]
+        try:
+            order = list(TopologicalSorter({d.name: d.input_names for d in self.declarations}).static_order())
+        except CycleError as error:
+            problems.append("these read each other in a circle: " + " -> ".join(error.args[1]))
+            order = []
+        if problems:
+            raise CatalogueError(self.name, problems)
+        object.__setattr__(self, "declarations", tuple(self._by_name[name] for name in order))
+
+    def __getitem__(self, name: str) -> Declaration:
+        return self._by_name[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+    def inputs(self, declaration: Declaration) -> tuple[Declaration, ...]:
+        """What a declaration reads, each once."""
+        return tuple(self._by_name[name] for name in dict.fromkeys(declaration.input_names))
+
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """The fingerprint of every declaration, by name."""
+        return {d.name: fingerprint(d) for d in self.declarations}
+
+    def of_kind(self, kind: type[D]) -> tuple[D, ...]:
+        """The declarations of one kind."""
+        return tuple(d for d in self.declarations if isinstance(d, kind))
+
+    def _duplicates(self) -> list[str]:
+        names = [d.name for d in self.declarations]
+        return [f"the name {name!r} is declared twice" for name in sorted({n for n in names if names.count(n) > 1})]
+
+    def _unknown_inputs(self) -> list[str]:
+        return [
+            f"{d.kind} {d.name!r} reads {name!r}, which is not in the catalogue; add it, or correct the name"
+            for d in self.declarations
+            for name in d.input_names
+            if name not in self._by_name
+        ]
+
+    def _forbidden_inputs(self) -> list[str]:
+        problems = []
+        for d in self.declarations:
+            allowed = _MAY_READ.get(type(d))
+            for read in self.inputs(d) if allowed else ():
+                if isinstance(read, Label):
+                    problems.append(f"{d.kind} {d.name!r} reads the label {read.name!r}; a label is never a feature")
+                elif not isinstance(read, allowed or ()):
+                    problems.append(f"{d.kind} {d.name!r} cannot read the {read.kind} {read.name!r}")
+        return problems
+
+    def _leaks(self) -> list[str]:
+        problems = []
+        for view in (d for d in self.declarations if isinstance(d, FeatureView)):
+            asked = view.prediction_time
+            for name in view.spine_inputs:
+                read = self._by_name[name]
+                if not isinstance(read, Source):
+                    problems.append(f"the spine of {view.name!r} reads the {read.kind} {name!r}; a spine is made of sources")
+                elif not read.known_at.is_known:
+                    problems += self._unaccepted(view, read)
+                elif read.known_at.column != asked.column or read.known_at.delay > asked.delay:
+                    problems.append(
+                        f"the spine of {view.name!r} reads {name!r}, known at {read.known_at}; "
+                        f"that is not shown to be by the prediction time, {asked}"
+                    )
+            for group in view.groups:
+                if not group.known_at.is_known:
+                    problems += self._unaccepted(view, group)
+        return problems
+
+    @staticmethod
+    def _unaccepted(view: FeatureView, read: Source | FeatureGroup) -> list[str]:
+        if view.accepts_unknown.get(read.name, "").strip():
+            return []
+        return [
+            f"{view.name!r} uses {read.name!r}, of which nobody knows when it was known ({read.known_at.reason}); "
+            f"accept it by name with accepts_unknown={{{read.name!r}: 'why that is harmless'}}, or leave it out"
+        ]
+
+    def _calendars(self) -> list[str]:
+        problems = []
+        for d in self.declarations:
+            days = calendar(d)
+            for read in self.inputs(d):
+                other = calendar(read)
+                if days is not None and other is not None and days.zone != other.zone:
+                    problems.append(f"{d.name!r} is cut into days of {days.zone}, but its input {read.name!r} into "
+                                    f"days of {other.zone}; use one zone")
+        return problems
+
+    def _strangers(self) -> list[str]:
+        """Declarations referred to by value that are not the ones in the catalogue."""
+        problems = []
+        for d in self.declarations:
+            held: list[Declaration] = []
+            if isinstance(d, FeatureView):
+                held = list(d.groups)
+                for s in d.features:
+                    problems += [
+                        f"{d.name!r} joins {s.group.name!r} on {key!r}, which its spine does not have"
+                        for key in s.spine_keys
+                        if key not in d.schema.columns()
+                    ]
+            elif isinstance(d, TrainingDataset):
+                held = [d.view, d.label]
+            elif isinstance(d, Model):
+                held = [d.training]
+            elif isinstance(d, Predictions):
+                held = [d.model]
+            elif isinstance(d, Outcomes):
+                held = [d.predictions]
+            problems += [
+                f"{d.kind} {d.name!r} refers to another {h.kind} {h.name!r} than the one in the catalogue"
+                for h in held
+                if self._by_name[h.name] != h
+            ]
+        return problems
+
+    def _labels(self) -> list[str]:
+        return [
+            f"training dataset {d.name!r}: its label {d.label.name!r} is keyed by {', '.join(d.label.keys)}, "
+            f"its view {d.view.name!r} by {', '.join(d.view.keys)}; they must be the same"
+            for d in self.declarations
+            if isinstance(d, TrainingDataset) and tuple(d.label.keys) != tuple(d.view.keys)
+        ]
+
+
+def calendar(declaration: Declaration) -> Daily | None:
+    """The daily partitions of a declaration, or None when it has none."""
+    days = getattr(declaration, "partitions", None)
+    return days if isinstance(days, Daily) else None
+
+
+def reach(reader: Declaration, read: Declaration) -> Reach | None:
+    """How far `reader` looks beyond its own days into `read`; None where either is not daily.
+
+    The look-back of a feature group, the age limit of a feature in a view and the look-ahead of a
+    label are all of it: the slice that is read, Dagster's partition mapping and the days that go stale
+    when an upstream day is rewritten follow from this one value.
+    """
+    days, other = calendar(reader), calendar(read)
+    if days is None or other is None:
+        return None
+    back = forth = timedelta(0)
+    if isinstance(reader, FeatureGroup):
+        back = reader.lookback
+    elif isinstance(reader, Label):
+        forth = reader.lookahead
+    elif isinstance(reader, FeatureView) and isinstance(read, FeatureGroup):
+        back = max(read.max_age + max(-reader.prediction_time.delay, timedelta(0)), timedelta(0))
+    elif isinstance(reader, Outcomes) and isinstance(read, Label):
+        forth = timedelta(0)
+    return Reach(back=back, forth=forth, days_back=days.days_touching(back), days_forth=days.days_touching(forth))
+
+
+def days_read(reader: Declaration, read: Declaration, days: Days) -> Days | None:
+    """The partitions of `read` that `reader` reads for `days`, clipped to those that exist."""
+    extent, other = reach(reader, read), calendar(read)
+    if extent is None or other is None:
+        return None
+    wide = days.grow(back=extent.days_back, forth=extent.days_forth)
+    return wide.clip(Days(other.first, other.last or wide.last))
+
+
+def days_affected(reader: Declaration, read: Declaration, days: Days) -> Days | None:
+    """The partitions of `reader` that go stale when `days` of `read` are rewritten."""
+    extent, own = reach(reader, read), calendar(reader)
+    if extent is None or own is None:
+        return None
+    wide = days.grow(back=extent.days_forth, forth=extent.days_back)
+    return wide.clip(Days(own.first, own.last or wide.last))
