@@ -1,0 +1,116 @@
+"""A hash of what a table holds: the same for every order of its rows, different when a row comes twice.
+
+Each row is hashed from its cells with fixed arithmetic (SplitMix64 of Steele, Lea and Flood, 2014, as the
+mixer), independent of library versions, processors and threads; the hash of a set of rows is the sum
+of its rows' hashes in two lanes of 64 bits, with their count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+Words = npt.NDArray[np.uint64]
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_LANE = np.uint64(0xD1B54A32D192ED03)
+_NULL = np.uint64(0xA0761D6478BD642F)
+_BASE = np.uint64(0xE7037ED1A0B428DB)
+
+
+def content_hash(frame: pl.DataFrame) -> str:
+    """Hash a frame's rows and columns as a set: 32 hexadecimal digits.
+
+    The order of rows and of columns does not matter; names, types, values and multiplicity do.
+    """
+    hashes = row_hashes(frame)
+    return _digest(frame.schema, hashes.sum(dtype=np.uint64), _second_lane(hashes).sum(dtype=np.uint64), len(frame))
+
+
+def content_hashes(frame: pl.DataFrame, *, by: str) -> dict[object, str]:
+    """Hash each group of rows that share a value in `by`, as `content_hash` would hash it alone."""
+    if frame.is_empty():
+        return {}
+    ordered = frame.sort(by)
+    hashes = row_hashes(ordered)
+    runs = ordered.get_column(by).rle().struct.unnest()
+    starts = runs.get_column("len").cum_sum().shift(1, fill_value=0).to_numpy()
+    first = np.add.reduceat(hashes, starts)
+    second = np.add.reduceat(_second_lane(hashes), starts)
+    return {
+        value: _digest(frame.schema, a, b, count)
+        for value, a, b, count in zip(
+            runs.get_column("value").to_list(), first, second, runs.get_column("len").to_list(), strict=True
+        )
+    }
+
+
+def row_hashes(frame: pl.DataFrame) -> Words:
+    """One 64-bit hash per row, from its cells and the names of their columns."""
+    total = np.zeros(len(frame), dtype=np.uint64)
+    for name in sorted(frame.columns):
+        cells = _cell_words(frame.get_column(name))
+        total += _mix(cells + _word(name))
+    return _mix(total)
+
+
+def _digest(schema: pl.Schema, first: np.uint64, second: np.uint64, rows: int) -> str:
+    columns = sorted((name, str(dtype)) for name, dtype in schema.items())
+    seal = hashlib.blake2b(repr((columns, int(first), int(second), rows)).encode(), digest_size=16)
+    return seal.hexdigest()
+
+
+def _second_lane(hashes: Words) -> Words:
+    return _mix(hashes ^ _LANE)
+
+
+def _word(text: str) -> np.uint64:
+    return np.uint64(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little"))
+
+
+def _mix(words: Words) -> Words:
+    z = words + _GOLDEN
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def _cell_words(cells: pl.Series) -> Words:
+    dtype = cells.dtype
+    if isinstance(dtype, (pl.Categorical, pl.Enum)):
+        cells, dtype = cells.cast(pl.String), pl.String()
+    if isinstance(dtype, pl.String):
+        words = _string_words(cells)
+    elif dtype.is_float():
+        numbers = cells.cast(pl.Float64).fill_null(0.0).to_numpy() + 0.0  # adding zero turns -0.0 into 0.0
+        words = np.where(np.isnan(numbers), np.nan, numbers).view(np.uint64)
+    elif dtype.is_integer() or dtype.is_temporal() or isinstance(dtype, pl.Boolean):
+        plain = cells.to_physical() if dtype.is_temporal() else cells
+        target = pl.UInt64 if isinstance(dtype, pl.UInt64) else pl.Int64
+        words = plain.cast(target).fill_null(0).to_numpy().view(np.uint64)
+    elif isinstance(dtype, pl.List):
+        words = _string_words(cells.list.eval(pl.element().cast(pl.String)).list.join("\x1f", ignore_nulls=False))
+    elif isinstance(dtype, pl.Null):
+        words = np.zeros(len(cells), dtype=np.uint64)
+    else:
+        msg = f"content hash: column {cells.name!r} has the type {dtype}, which has no fixed hash"
+        raise TypeError(msg)
+    return np.where(cells.is_null().to_numpy(), _NULL, words)
+
+
+def _string_words(texts: pl.Series) -> Words:
+    """A polynomial in each text's bytes modulo 2**64, with its length: all texts in a few passes."""
+    if texts.is_empty():
+        return np.zeros(0, dtype=np.uint64)
+    lengths = texts.str.len_bytes().fill_null(0).to_numpy().astype(np.int64)
+    joined = np.frombuffer(texts.str.join("", ignore_nulls=True).item().encode(), dtype=np.uint8)
+    ends = np.cumsum(lengths)
+    starts = ends - lengths
+    place = np.arange(len(joined), dtype=np.int64) - np.repeat(starts, lengths)
+    powers = np.multiply.accumulate(np.full(max(int(lengths.max(initial=0)), 1), _BASE, dtype=np.uint64))
+    sums = np.concatenate([[np.uint64(0)], np.cumsum((joined.astype(np.uint64) + np.uint64(1)) * powers[place])])
+    return _mix(sums[ends] - sums[starts]) ^ lengths.astype(np.uint64)
+
