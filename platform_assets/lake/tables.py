@@ -1,0 +1,94 @@
+"""Delta tables: where they lie, what they hold at a version, and which days a version changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from platform_assets.declarations.names import DAY
+from platform_assets.declarations.times import Days
+from platform_assets.errors import TableError, TableMissing
+
+PARTITIONS_KEY = "platform.partitions"
+"""Commit metadata: the days a commit rewrote, as JSON pairs of first and last."""
+
+
+@dataclass(frozen=True)
+class Lake:
+    """All tables below one folder."""
+
+    root: Path
+
+    def path(self, folder: str) -> Path:
+        """Where a table lies."""
+        return self.root / folder
+
+    def open(self, folder: str, *, version: int | None = None) -> DeltaTable:
+        """Open a table, at a version or at its newest.
+
+        Raises:
+            TableMissing: when nothing was ever written there.
+            TableError: when its log cannot be read.
+        """
+        with explained(self.path(folder), "read"):
+            try:
+                return DeltaTable(self.path(folder), version=version)
+            except TableNotFoundError as error:
+                msg = f"table {folder}: nothing has been written to {self.path(folder)} yet; materialize {folder} first"
+                raise TableMissing(msg) from error
+
+    def version(self, folder: str) -> int | None:
+        """The newest version of a table, or None when it does not exist."""
+        if not DeltaTable.is_deltatable(str(self.path(folder))):
+            return None
+        return self.open(folder).version()
+
+    def scan(self, folder: str, *, version: int | None = None, days: Days | None = None) -> pl.LazyFrame:
+        """Read a table lazily, only the files of `days` when they are given."""
+        with explained(self.path(folder), "read"):
+            rows = pl.scan_delta(self.open(folder, version=version))
+        return rows if days is None else rows.filter(pl.col(DAY).is_between(days.first, days.last))
+
+    def days(self, folder: str, *, version: int | None = None) -> set[date]:
+        """The days that have a file, from the log alone."""
+        return {
+            date.fromisoformat(partition[DAY]) for partition in self.open(folder, version=version).partitions()
+        }
+
+    def changed_days(self, folder: str, *, since: int, until: int) -> set[date] | None:
+        """The days rewritten by the versions after `since` up to `until`.
+
+        Returns:
+            The days, or None when a commit in between does not say what it changed.
+        """
+        if until <= since:
+            return set()
+        changed: set[date] = set()
+        for commit in self.open(folder, version=until).history(limit=until - since):
+            if commit.get("operation") in ("OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES"):
+                continue
+            said = commit.get(PARTITIONS_KEY)
+            if said is None:
+                return None
+            for first, last in json.loads(said):
+                changed.update(Days(date.fromisoformat(first), date.fromisoformat(last)))
+        return changed
+
+
+@contextmanager
+def explained(path: Path, verb: str) -> Iterator[None]:
+    """Turn what the engine says of a table into one sentence that names it."""
+    try:
+        yield
+    except (DeltaError, OSError, pl.exceptions.ComputeError) as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        msg = f"cannot {verb} the table at {path}: {first_line}"
+        raise TableError(msg) from error

@@ -1,0 +1,269 @@
+"""Writing a table: first a plan that can be printed and tested, then one commit that carries it out.
+
+A write replaces exactly the days it names, in one commit that readers see whole or not at all. Days
+whose content is equal to what is there are left alone, and when all are, there is no new version.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import polars as pl
+from deltalake import CommitProperties, WriterProperties, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, SchemaMismatchError
+
+from platform_assets.compute.content_hash import content_hash, content_hashes
+from platform_assets.declarations.names import DAY
+from platform_assets.declarations.tables import Column
+from platform_assets.declarations.times import Days, day_ranges
+from platform_assets.errors import SchemaChanged, TableError, WriteConflict, WriteRefused
+from platform_assets.lake.tables import PARTITIONS_KEY, Lake, explained
+
+ATTEMPTS = 8
+_EMPTY = "empty"
+_WRITER = WriterProperties(compression="ZSTD", compression_level=3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What a commit records of where its rows came from."""
+
+    asset: str
+    fingerprint: str
+    run_id: str
+    inputs: Mapping[str, int]
+
+    def metadata(self, ranges: Sequence[Days], digest: str) -> dict[str, str]:
+        """The commit's metadata: strings, as Delta stores them."""
+        return {
+            "platform.asset": self.asset,
+            "platform.fingerprint": self.fingerprint,
+            "platform.run": self.run_id,
+            "platform.inputs": json.dumps(dict(self.inputs), sort_keys=True),
+            "platform.content_hash": digest,
+            PARTITIONS_KEY: json.dumps([[str(r.first), str(r.last)] for r in ranges]),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class WritePlan:
+    """What a write will do to a table.
+
+    Attributes:
+        table: the table's folder.
+        base: the version the plan was made against; None when the table is to be created.
+        days: the days the write speaks for; None for a table without partitions.
+        replace: the days whose content differs, as ranges; empty when there is nothing to do.
+        hashes: the content hash of every day (under None for a table without partitions).
+        rows: the number of rows of every day, likewise.
+        writes: whether carrying it out makes a new version.
+        new_columns: columns that the table does not have yet.
+        rewrite_schema: whether a column's type changes or a column goes, which only a write of the
+            whole table may do.
+    """
+
+    table: str
+    base: int | None
+    days: Days | None
+    replace: tuple[Days, ...]
+    hashes: Mapping[date | None, str]
+    rows: Mapping[date | None, int]
+    writes: bool = True
+    new_columns: tuple[str, ...] = ()
+    rewrite_schema: bool = False
+
+    @property
+    def digest(self) -> str:
+        """One hash over all days: the data version of the whole write."""
+        if set(self.hashes) == {None}:
+            return self.hashes[None]
+        return content_hash(pl.DataFrame({
+            "day": [str(day) for day in self.hashes], "hash": list(self.hashes.values()),
+        }))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What a write did."""
+
+    version: int
+    plan: WritePlan
+
+
+def plan_write(
+    lake: Lake, table: str, frame: pl.DataFrame, *, columns: Sequence[Column], days: Days | None
+) -> WritePlan:
+    """Compare rows with what a table holds and decide what to replace.
+
+    Args:
+        lake: the lake.
+        table: the table's folder.
+        frame: the rows, with the partition column `day` when `days` is given.
+        columns: the declared columns without `day`.
+        days: the days that `frame` speaks for, also those in which it has no rows.
+
+    Raises:
+        WriteRefused: when rows lie outside `days`.
+        SchemaChanged: when the write would change a type or drop a column under rows it does not rewrite.
+    """
+    if days is not None:
+        _refuse_strangers(table, frame, days)
+    base = lake.version(table)
+    fresh = _hash_days(frame, days)
+    rows = _count_days(frame, days)
+    if base is None:
+        ranges = () if days is None else (days,)
+        return WritePlan(table=table, base=None, days=days, replace=ranges, hashes=fresh, rows=rows)
+    added, removed, retyped = _schema_changes(lake, table, base, columns)
+    whole = days is None or lake.days(table, version=base) <= set(days)
+    if (removed or retyped) and not whole:
+        changes = [*(f"{name} is {old} there and {new} now" for name, old, new in retyped),
+                   *(f"{name} is gone" for name in removed)]
+        msg = (f"table {table}: {'; '.join(changes)}; a write of {days} would leave the other days in the old shape. "
+               "Materialize all of its days at once, or declare the new meaning under a new name")
+        raise SchemaChanged(msg)
+    if removed or retyped or added:
+        replace = (days,) if days is not None else ()
+        return WritePlan(table=table, base=base, days=days, replace=replace, hashes=fresh, rows=rows,
+                         new_columns=tuple(added), rewrite_schema=bool(removed or retyped))
+    held = _hash_days(_held(lake, table, base, frame.columns, days), days)
+    differing = {day for day in days or () if held[day] != fresh[day]}
+    return WritePlan(table=table, base=base, days=days, replace=tuple(day_ranges(differing)), hashes=fresh, rows=rows,
+                     writes=held != fresh)
+
+
+def write(
+    lake: Lake,
+    table: str,
+    frame: pl.DataFrame,
+    *,
+    columns: Sequence[Column],
+    days: Days | None,
+    provenance: Provenance,
+    description: str = "",
+) -> Written:
+    """Replace exactly `days` of a table (all of it when None) by the rows of `frame`.
+
+    Retried a bounded number of times when another writer commits in between; a retry or a repetition
+    leaves the same table as one write.
+
+    Raises:
+        TableError: naming the table, when it cannot be written; the table then is as it was.
+    """
+    for attempt in range(ATTEMPTS):
+        plan = plan_write(lake, table, frame, columns=columns, days=days)
+        if not plan.writes:
+            return Written(version=plan.base or 0, plan=plan)
+        try:
+            with explained(lake.path(table), "write"):
+                try:
+                    return Written(version=_commit(lake, plan, frame, columns, provenance, description), plan=plan)
+                except SchemaMismatchError as error:
+                    msg = f"table {table}: {error}"
+                    raise SchemaChanged(msg) from error
+                except CommitFailedError:
+                    # Another writer was faster: look again at what is there, and decide anew.
+                    time.sleep(random.uniform(0.02, 0.1) * 2**attempt)  # noqa: S311 - jitter, not a secret
+        except TableError as error:
+            if _was_created_meanwhile(lake, plan, error):
+                continue
+            raise
+    msg = f"table {table}: other writers won {ATTEMPTS} times in a row; run it again when they are done"
+    raise WriteConflict(msg)
+
+
+def delta_schema(columns: Sequence[Column], *, partitioned: bool) -> pl.Schema:
+    """The Polars schema of a table: the declared columns, then `day`."""
+    declared = {column.name: column.dtype for column in columns}
+    return pl.Schema(declared | ({DAY: pl.Date()} if partitioned else {}))
+
+
+def _commit(
+    lake: Lake,
+    plan: WritePlan,
+    frame: pl.DataFrame,
+    columns: Sequence[Column],
+    provenance: Provenance,
+    description: str,
+) -> int:
+    path = lake.path(plan.table)
+    partitioned = plan.days is not None
+    ranges = plan.replace if partitioned else ()
+    commit = CommitProperties(custom_metadata=provenance.metadata(ranges, plan.digest))
+    if plan.base is None:
+        path.mkdir(parents=True, exist_ok=True)
+        write_deltalake(
+            path, frame, mode="error", partition_by=[DAY] if partitioned else None, description=description or None,
+            commit_properties=commit, writer_properties=_WRITER,
+            configuration={"delta.logRetentionDuration": "interval 3650 days"},
+        )
+        return 0
+    table = lake.open(plan.table, version=plan.base)
+    if plan.rewrite_schema:
+        write_deltalake(table, frame, mode="overwrite", schema_mode="overwrite", commit_properties=commit,
+                        partition_by=[DAY] if partitioned else None, writer_properties=_WRITER)
+    else:
+        predicate = " OR ".join(_between(days) for days in ranges) if partitioned else None
+        rows = frame if not partitioned else frame.filter(_in_ranges(ranges))
+        write_deltalake(table, rows, mode="overwrite", predicate=predicate, commit_properties=commit,
+                        schema_mode="merge" if plan.new_columns else None, writer_properties=_WRITER)
+    return table.version()
+
+
+def _between(days: Days) -> str:
+    return f"({DAY} >= '{days.first}' AND {DAY} <= '{days.last}')"
+
+
+def _in_ranges(ranges: Sequence[Days]) -> pl.Expr:
+    return pl.any_horizontal(pl.col(DAY).is_between(days.first, days.last) for days in ranges)
+
+
+def _was_created_meanwhile(lake: Lake, plan: WritePlan, error: TableError) -> bool:
+    """Whether a creation failed only because another writer created the table first."""
+    return plan.base is None and isinstance(error.__cause__, DeltaError) and lake.version(plan.table) is not None
+
+
+def _refuse_strangers(table: str, frame: pl.DataFrame, days: Days) -> None:
+    strangers = frame.filter(~pl.col(DAY).is_between(days.first, days.last) | pl.col(DAY).is_null())
+    if len(strangers):
+        found = strangers.get_column(DAY).unique().sort().to_list()
+        msg = (f"table {table}: {len(strangers)} rows lie on {', '.join(map(str, found[:5]))}, outside {days}, which "
+               "is all this write may replace")
+        raise WriteRefused(msg)
+
+
+def _hash_days(frame: pl.DataFrame, days: Days | None) -> dict[date | None, str]:
+    if days is None:
+        return {None: content_hash(frame)}
+    held = content_hashes(frame, by=DAY)
+    return {day: held.get(day, _EMPTY) for day in days}
+
+
+def _count_days(frame: pl.DataFrame, days: Days | None) -> dict[date | None, int]:
+    if days is None:
+        return {None: len(frame)}
+    counted = dict(frame.group_by(DAY).len().iter_rows())
+    return {day: counted.get(day, 0) for day in days}
+
+
+def _held(lake: Lake, table: str, version: int, names: Sequence[str], days: Days | None) -> pl.DataFrame:
+    with explained(lake.path(table), "read"):
+        return lake.scan(table, version=version, days=days).select(names).collect()
+
+
+def _schema_changes(
+    lake: Lake, table: str, version: int, columns: Sequence[Column]
+) -> tuple[list[str], list[str], list[tuple[str, pl.DataType, pl.DataType]]]:
+    there = lake.scan(table, version=version).collect_schema()
+    declared = {column.name: column.dtype for column in columns}
+    added = [name for name in declared if name not in there]
+    removed = [name for name in there.names() if name not in declared and name != DAY]
+    retyped = [(n, there[n], dtype) for n, dtype in declared.items() if n in there and there[n] != dtype]
+    return added, removed, retyped
+
+
