@@ -1,0 +1,96 @@
+"""Which checks each kind of declaration goes through every time it is materialized."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from platform_assets.declarations.catalogue import calendar
+from platform_assets.declarations.tables import (
+    Declaration,
+    FeatureView,
+    Model,
+    Outcomes,
+    Predictions,
+    Source,
+    TrainingDataset,
+)
+from platform_assets.declarations.times import Daily, day_ranges
+from platform_assets.pipelines.run import CheckResult, Run
+
+CONTRACT = "contract"
+NOT_EMPTY = "not_empty"
+DAYS_COMPLETE = "days_complete"
+SPINE_KEPT = "spine_kept"
+SPLITS_FILLED = "splits_filled"
+BEATS_BASELINES = "beats_baselines"
+EVERY_ROW_SCORED = "every_row_scored"
+LABELS_IN = "labels_in"
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """A check by name: what it asks, and whether failing it stops what is downstream."""
+
+    name: str
+    asks: str
+    blocking: bool
+
+
+def checks_of(declaration: Declaration) -> tuple[Check, ...]:
+    """The checks of a declaration, in the order in which they are made."""
+    contract = Check(name=CONTRACT, asks="Do all rows keep the declared schema, keys and ranges?", blocking=True)
+    not_empty = Check(name=NOT_EMPTY, asks="Does every day that was written have rows?", blocking=False)
+    complete = Check(name=DAYS_COMPLETE, asks="Is every day that is over materialized?", blocking=False)
+    if isinstance(declaration, Source):
+        own = Check(name=CONTRACT, asks=contract.asks, blocking=declaration.on_invalid == "fail")
+    elif isinstance(declaration, FeatureView):
+        kept = Check(name=SPINE_KEPT, asks="Has the join neither lost nor doubled a row of the spine?", blocking=True)
+        return (contract, kept, not_empty, complete)
+    elif isinstance(declaration, TrainingDataset):
+        return (Check(name=SPLITS_FILLED, asks="Do fit, select and report all have rows?", blocking=True), not_empty)
+    elif isinstance(declaration, Model):
+        asks = "Does it beat every declared baseline on report? If not, it does not become champion."
+        return (Check(name=BEATS_BASELINES, asks=asks, blocking=True),)
+    elif isinstance(declaration, Predictions):
+        asks = "Has every row of the view a probability between 0 and 1?"
+        return (Check(name=EVERY_ROW_SCORED, asks=asks, blocking=True), not_empty, complete)
+    elif isinstance(declaration, Outcomes):
+        asks = "Have any of the predictions come to a yes or no?"
+        return (Check(name=LABELS_IN, asks=asks, blocking=False), not_empty, complete)
+    else:
+        own = contract
+    return (own, not_empty, complete) if calendar(declaration) is not None else (own, not_empty)
+
+
+def not_empty(rows: Mapping[date | None, int]) -> CheckResult:
+    """The check that every day (or the table) has rows."""
+    empty = [str(day) for day, count in rows.items() if not count]
+    said = f"{sum(rows.values()):,} rows."
+    if empty:
+        said = "The table is empty." if empty == ["None"] else (
+            f"{len(empty)} of {len(rows)} days have no rows: {', '.join(empty[:_SHOWN])}."
+        )
+    return CheckResult(name=NOT_EMPTY, passed=not empty, description=said, blocking=False,
+                       facts={"rows": sum(rows.values()), "empty days": len(empty)})
+
+
+def days_complete(days: Daily, materialized: set[date | None], run: Run) -> CheckResult:
+    """The check that every day that is over at the run's instant is materialized.
+
+    Dagster's freshness policy looks at the newest materialization of any partition, so that a backfill
+    of an old day would hide that the newest is missing; this check looks at the days.
+    """
+    closed = days.closed_until(run.now)
+    wanted = set(closed) if closed is not None else set()
+    missing = {day for day in wanted if day not in materialized}
+    ranges = day_ranges(missing)
+    said = f"All {len(wanted)} days are materialized."
+    if missing:
+        shown = ", ".join(map(str, ranges[-_SHOWN:]))
+        said = f"{len(missing)} of {len(wanted)} days are not materialized: {'... ' if len(ranges) > _SHOWN else ''}{shown}."
+    return CheckResult(name=DAYS_COMPLETE, passed=not missing, description=said, blocking=False,
+                       facts={"days": len(wanted), "missing days": len(missing)})

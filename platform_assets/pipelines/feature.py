@@ -1,0 +1,212 @@
+"""The feature pipeline: landed files to sources, sources to features and labels, features to the view."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from platform_assets.compute.contracts import REASONS
+from platform_assets.compute.point_in_time import point_in_time_join
+from platform_assets.declarations.catalogue import Catalogue, days_read, reach
+from platform_assets.declarations.names import DAY, asset_name, feature_column
+from platform_assets.declarations.tables import (
+    PREDICTION_TIME,
+    WINDOW_PARAMETER,
+    FeatureGroup,
+    FeatureView,
+    Label,
+    Selection,
+    Source,
+)
+from platform_assets.declarations.times import Days, Window
+from platform_assets.errors import ContractError, LandedFileError
+from platform_assets.lake.landing import FILE, LINE, REASON, Landed
+from platform_assets.pipelines.checks import SPINE_KEPT
+from platform_assets.pipelines.publish import contract_check, publish, quarantined, require_contract, set_aside
+from platform_assets.pipelines.run import CheckResult, Inputs, Materialization, Platform, Run
+
+_KNOWN_AT, _AGE = "__known_at", "__age"
+
+
+def ingest(platform: Platform, catalogue: Catalogue, source: Source, days: Days | None, run: Run) -> Materialization:
+    """Read the landed files of `days`, check them, and publish the rows that keep the contract.
+
+    Raises:
+        SourceUnavailable: when a day has not landed.
+        LandedFileError: when a file is damaged, or under the policy `fail` a cell cannot be read.
+        ContractError: under the policy `fail`, when a row breaks the contract.
+    """
+    inputs = Inputs.pin(platform, catalogue, source, days)
+    landed = platform.landing.read(source.name, source.raw, days)
+    if len(landed.unreadable) and source.on_invalid == "fail":
+        raise LandedFileError(_explain_unreadable(catalogue, source, landed))
+    rows = source.transform(landed.rows.lazy(), **{name: inputs.scan(name) for name in source.input_names}).collect()
+    if len(rows) == len(landed.rows):
+        # A row-wise transform keeps the order, so that a bad row can be traced to its file and line.
+        rows = rows.with_columns(landed.rows.get_column(FILE), landed.rows.get_column(LINE))
+    else:
+        rows = rows.with_columns(pl.lit(None, pl.String).alias(FILE), pl.lit(None, pl.Int64).alias(LINE))
+    verdict = require_contract(
+        catalogue, source, rows, source.schema, policy=source.on_invalid, rules=_partition_rules(source, days),
+        carried=[FILE, LINE], where=_files_of(landed),
+    )
+    bad = pl.concat([
+        quarantined(landed.unreadable, reason=pl.col(REASON), file=pl.col(FILE), line=pl.col(LINE),
+                    day=_day_of_file() if days is not None else None),
+        quarantined(verdict.bad, reason=pl.col(REASONS).list.join("; "), file=pl.col(FILE), line=pl.col(LINE),
+                    day=pl.coalesce(_day_of_file(), pl.lit(days.first)) if days is not None else None),
+    ])
+    set_aside(platform, catalogue, source, bad, days, run, inputs)
+    check = contract_check(verdict, policy=source.on_invalid, refused=len(landed.unreadable))
+    return publish(platform, catalogue, source, verdict.good, days, run, inputs, checks=[check], stamps=landed.stamps,
+                   facts={"landed files": len(landed.stamps), "rows set aside": len(bad)})
+
+
+def compute_features(
+    platform: Platform, catalogue: Catalogue, group: FeatureGroup, days: Days, run: Run
+) -> Materialization:
+    """Compute a feature group for `days` from the slices that its look-back reaches.
+
+    Raises:
+        ContractError: when its function or SQL returns rows that break the declared contract.
+    """
+    inputs = Inputs.pin(platform, catalogue, group, days)
+    window = group.partitions.window(days)
+    slices = _slices(catalogue, group, inputs, days)
+    if group.transform is not None:
+        extra = {WINDOW_PARAMETER: window} if group.wants_window else {}
+        rows = group.transform(**slices, **extra)
+    else:
+        rows = _run_sql(platform, group, slices)
+    return _publish_computed(platform, catalogue, group, rows, days, window, run, inputs)
+
+
+def compute_labels(platform: Platform, catalogue: Catalogue, label: Label, days: Days, run: Run) -> Materialization:
+    """Compute the labels of `days`, reading as far ahead as their look-ahead reaches."""
+    inputs = Inputs.pin(platform, catalogue, label, days)
+    window = label.partitions.window(days)
+    extra = {WINDOW_PARAMETER: window} if label.wants_window else {}
+    rows = label.transform(**_slices(catalogue, label, inputs, days), **extra)
+    return _publish_computed(platform, catalogue, label, rows, days, window, run, inputs)
+
+
+def compute_view(platform: Platform, catalogue: Catalogue, view: FeatureView, days: Days, run: Run) -> Materialization:
+    """Ask for the predictions of `days` (the spine) and join to each what was known at its prediction time."""
+    inputs = Inputs.pin(platform, catalogue, view, days)
+    window = view.partitions.window(days)
+    spine = view.transform(**_slices(catalogue, view, inputs, days, names=view.spine_inputs))
+    rows = _inside(spine, view.event_time, window).collect()
+    verdict = require_contract(catalogue, view, rows, view.schema, policy="fail")
+    joined = verdict.good.with_columns(view.prediction_time.expr().alias(PREDICTION_TIME))
+    for selection in view.features:
+        facts = _slice(catalogue, view, selection.group, inputs, days)
+        joined = join_selection(joined, facts, selection)
+    check = CheckResult(
+        name=SPINE_KEPT, passed=len(joined) == len(rows), blocking=True,
+        description=f"{len(joined):,} rows for a spine of {len(rows):,}.",
+        facts={"spine rows": len(rows), "joined rows": len(joined)},
+    )
+    missing = {
+        f"share without {s.prefix}": float(joined.get_column(c).is_null().mean() or 0.0)
+        for s in view.features for c in [feature_column(s.prefix, s.features[0])]
+    } if len(joined) else {}
+    return publish(platform, catalogue, view, joined, days, run, inputs, facts=missing,
+                   checks=[contract_check(verdict, policy="fail"), check])
+
+
+def join_selection(spine: pl.DataFrame, facts: pl.LazyFrame, selection: Selection) -> pl.DataFrame:
+    """Join the chosen features of one group to a spine as known at its prediction time."""
+    group = selection.group
+    known = group.known_at.expr() if group.known_at.is_known else pl.col(group.event_time)
+    renamed = dict(zip(group.keys, selection.spine_keys, strict=True))
+    right = facts.select(
+        *(pl.col(key).alias(spine_key) for key, spine_key in renamed.items()),
+        pl.col(group.event_time).alias("__event_time"), known.alias(_KNOWN_AT),
+        *(pl.col(name).alias(feature_column(selection.prefix, name)) for name in selection.features),
+    )
+    joined = point_in_time_join(
+        spine, right, on=list(selection.spine_keys), prediction_time=PREDICTION_TIME, event_time="__event_time",
+        known_at=_KNOWN_AT, max_age=group.max_age, age_column=_AGE if selection.age else None,
+    )
+    if not selection.age:
+        return joined
+    minutes = (pl.col(_AGE).dt.total_seconds() / 60).alias(selection.age_column)
+    return joined.with_columns(minutes).drop(_AGE)
+
+
+def _publish_computed(
+    platform: Platform, catalogue: Catalogue, declaration: FeatureGroup | Label, rows: pl.LazyFrame, days: Days,
+    window: Window, run: Run, inputs: Inputs,
+) -> Materialization:
+    computed = _inside(rows, declaration.event_time, window).collect()
+    verdict = require_contract(catalogue, declaration, computed, declaration.schema, policy="fail")
+    return publish(platform, catalogue, declaration, verdict.good, days, run, inputs,
+                   checks=[contract_check(verdict, policy="fail")])
+
+
+def _slices(
+    catalogue: Catalogue, reader: FeatureGroup | Label | FeatureView, inputs: Inputs, days: Days,
+    names: tuple[str, ...] | None = None,
+) -> dict[str, pl.LazyFrame]:
+    wanted = reader.input_names if names is None else names
+    reads = {d.name: d for d in catalogue.inputs(reader)}
+    return {name: _slice(catalogue, reader, reads[name], inputs, days) for name in wanted}  # type: ignore[arg-type]
+
+
+def _slice(
+    catalogue: Catalogue, reader: FeatureGroup | Label | FeatureView, read: Source | FeatureGroup, inputs: Inputs,
+    days: Days,
+) -> pl.LazyFrame:
+    """The rows of an input whose event time the reader's windows reach."""
+    extent, touched = reach(reader, read), days_read(reader, read, days)
+    if extent is None or touched is None or read.event_time is None:
+        return inputs.scan(read.name)
+    window = reader.partitions.window(days)
+    reached = Window(start=window.start - extent.back, end=window.end + extent.forth)
+    return _inside(inputs.scan(read.name, days=touched).drop(DAY), read.event_time, reached)
+
+
+def _inside(rows: pl.LazyFrame, instant: str, window: Window) -> pl.LazyFrame:
+    return rows.filter(pl.col(instant) >= window.start, pl.col(instant) < window.end)
+
+
+def _run_sql(platform: Platform, group: FeatureGroup, slices: Mapping[str, pl.LazyFrame]) -> pl.LazyFrame:
+    with platform.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        for name, rows in slices.items():
+            connection.register(name, rows.collect().to_arrow())
+        found = connection.sql(group.sql or "").pl()
+        for name in slices:
+            connection.unregister(name)
+    instants = [pl.col(c.name).cast(c.dtype) for c in group.columns if c.name in found.columns]
+    try:
+        return found.lazy().select(instants).collect().lazy()
+    except pl.exceptions.PolarsError as error:
+        msg = f"{group.name}: its SQL returns columns that cannot be read as declared: {str(error).splitlines()[0]}"
+        raise ContractError(msg) from error
+
+
+def _partition_rules(source: Source, days: Days | None) -> dict[str, pl.Expr]:
+    if days is None or source.partitions is None or source.event_time is None:
+        return {}
+    own = source.partitions.day_of(pl.col(source.event_time))
+    promised = pl.coalesce(_day_of_file(), own)
+    return {f"{source.event_time} is not on the day of its file": (own == promised) & own.is_between(days.first, days.last)}
+
+
+def _day_of_file() -> pl.Expr:
+    return pl.col(FILE).str.extract(r"(\d{4}-\d{2}-\d{2})\.csv$").str.to_date(strict=False)
+
+
+def _files_of(landed: Landed) -> str:
+    files = list(landed.stamps)
+    return f" (in the landed file{'s' if len(files) > 1 else ''} of {', '.join(files[:3])})" if files != [""] else ""
+
+
+def _explain_unreadable(catalogue: Catalogue, source: Source, landed: Landed) -> str:
+    shown = landed.unreadable.select(FILE, LINE, REASON).head(5)
+    examples = "; ".join(f"{file} line {line}: {reason}" for file, line, reason in shown.iter_rows())
+    return (f"{asset_name(catalogue.name, source.name)}: {len(landed.unreadable)} of "
+            f"{len(landed.unreadable) + len(landed.rows)} rows cannot be read: {examples}. "
+            "Nothing was written; correct the file and run it again")

@@ -1,0 +1,89 @@
+"""The one door: materialize any declaration, from a notebook, a test, a worker or Dagster alike."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from platform_assets.declarations.catalogue import Catalogue, calendar
+from platform_assets.declarations.names import asset_name
+from platform_assets.declarations.tables import (
+    Declaration,
+    FeatureGroup,
+    FeatureView,
+    Label,
+    Model,
+    Outcomes,
+    Predictions,
+    Source,
+    TrainingDataset,
+)
+from platform_assets.declarations.times import Days
+from platform_assets.errors import PartitionError
+from platform_assets.lake import ledger
+from platform_assets.pipelines.checks import days_complete
+from platform_assets.pipelines.feature import compute_features, compute_labels, compute_view, ingest
+from platform_assets.pipelines.inference import predict
+from platform_assets.pipelines.monitoring import judge_predictions
+from platform_assets.pipelines.run import Materialization, Platform, Run
+from platform_assets.pipelines.training import build_training_dataset, train
+
+
+def materialize(
+    platform: Platform, catalogue: Catalogue, name: str, run: Run, *, days: Days | None = None
+) -> Materialization:
+    """Materialize a declaration: all of it, or the `days` of a daily one.
+
+    The result carries the checks that `checks_of` names for the declaration.
+
+    Raises:
+        PartitionError: when days are missing, superfluous or not partitions of it.
+        PlatformError: whatever its pipeline refuses.
+    """
+    declaration = catalogue[name]
+    _check_days(catalogue, declaration, days)
+    made = _dispatch(platform, catalogue, declaration, run, days)
+    own = calendar(declaration)
+    if own is None:
+        return made
+    materialized = set(ledger.latest(platform.lake, asset_name(catalogue.name, name)))
+    return replace(made, checks=(*made.checks, days_complete(own, materialized, run)))
+
+
+def _dispatch(
+    platform: Platform, catalogue: Catalogue, declaration: Declaration, run: Run, days: Days | None
+) -> Materialization:
+    if isinstance(declaration, Source):
+        return ingest(platform, catalogue, declaration, days, run)
+    if isinstance(declaration, TrainingDataset):
+        return build_training_dataset(platform, catalogue, declaration, run)
+    if isinstance(declaration, Model):
+        return train(platform, catalogue, declaration, run)
+    assert days is not None  # noqa: S101 - the rest are daily, which was checked above
+    if isinstance(declaration, FeatureGroup):
+        return compute_features(platform, catalogue, declaration, days, run)
+    if isinstance(declaration, Label):
+        return compute_labels(platform, catalogue, declaration, days, run)
+    if isinstance(declaration, FeatureView):
+        return compute_view(platform, catalogue, declaration, days, run)
+    if isinstance(declaration, Predictions):
+        return predict(platform, catalogue, declaration, days, run)
+    if isinstance(declaration, Outcomes):
+        return judge_predictions(platform, catalogue, declaration, days, run)
+    msg = f"{declaration.kind} {declaration.name!r} has no pipeline"
+    raise TypeError(msg)
+
+
+def _check_days(catalogue: Catalogue, declaration: Declaration, days: Days | None) -> None:
+    own, name = calendar(declaration), asset_name(catalogue.name, declaration.name)
+    if own is None and days is not None:
+        msg = f"{name} has no partitions; leave out the days"
+        raise PartitionError(msg)
+    if own is not None:
+        if days is None:
+            msg = f"{name} is cut into days; say which, for example {own.first}"
+            raise PartitionError(msg)
+        try:
+            own.require(days)
+        except PartitionError as error:
+            msg = f"{name}: {error}"
+            raise PartitionError(msg) from error

@@ -1,0 +1,56 @@
+"""The monitoring pipeline: predictions beside what came of them."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from platform_assets.compute.metrics import Performance, performance, performance_by
+from platform_assets.declarations.catalogue import Catalogue
+from platform_assets.declarations.names import DAY
+from platform_assets.declarations.tables import Outcomes
+from platform_assets.declarations.times import Days
+from platform_assets.pipelines.checks import LABELS_IN
+from platform_assets.pipelines.plots import picture_of_days
+from platform_assets.pipelines.publish import publish
+from platform_assets.pipelines.run import CheckResult, Inputs, Materialization, Platform, Run
+
+
+def judge_predictions(
+    platform: Platform, catalogue: Catalogue, outcomes: Outcomes, days: Days, run: Run
+) -> Materialization:
+    """Put the outcome beside each prediction of `days`, and measure those that came to a yes or no."""
+    inputs = Inputs.pin(platform, catalogue, outcomes, days)
+    label = outcomes.label
+    predicted = inputs.scan(outcomes.predictions.name, days=days).drop(DAY)
+    known = {column.name for column in outcomes.predictions.columns} - set(label.keys)
+    came = inputs.scan(label.name, days=days).drop(DAY).filter(label.known_at.expr() <= run.now)
+    came = came.select(name for name in came.collect_schema().names() if name not in known)
+    rows = predicted.join(came, on=list(label.keys), how="left", maintain_order="left").collect()
+    decided = rows.filter(pl.col(label.value).is_not_null())
+    fair = decided.filter(~pl.col("in_sample"))
+    facts: dict[str, object] = {
+        "predictions": len(rows), "with a yes or no": len(decided), "out of sample": len(fair),
+        "neither, or not in yet": len(rows) - len(decided),
+    }
+    pictures = {}
+    if len(fair):
+        found = performance(fair.get_column(label.value).cast(pl.Float64).to_numpy(), fair.get_column("probability").to_numpy())
+        facts |= {f"{name} (out of sample)": value for name, value in found.to_dict().items() if name != "rows"}
+        by_day = daily_performance(outcomes, fair)
+        if len(by_day) > 1:
+            pictures["performance by day"] = picture_of_days(by_day)
+    check = CheckResult(
+        name=LABELS_IN, passed=len(decided) > 0, blocking=False,
+        description=f"{len(decided):,} of {len(rows):,} predictions have come to a yes or no.",
+        facts={"predictions": len(rows), "with a yes or no": len(decided)},
+    )
+    return publish(platform, catalogue, outcomes, rows, days, run, inputs, checks=[check], facts=facts, pictures=pictures)
+
+
+def daily_performance(outcomes: Outcomes, rows: pl.DataFrame) -> dict[object, Performance]:
+    """The performance of each day's rows that came to a yes or no."""
+    label = outcomes.label.value
+    dated = rows.filter(pl.col(label).is_not_null()).with_columns(
+        outcomes.partitions.day_of(pl.col(outcomes.event_time)).alias(DAY)
+    )
+    return dict(performance_by(dated, by=DAY, label=label, probability="probability"))

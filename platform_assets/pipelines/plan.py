@@ -1,0 +1,173 @@
+"""What is out of date, and why: declarations and landed files as they stand against what the ledger recorded.
+
+The plan is a value: it is printed, tested, and then carried out, so that what it says is what is done.
+It follows changes, not history: an input that moved on from version 7 to 9 makes stale only the days
+that versions 8 and 9 rewrote, widened by the reader's windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+from platform_assets.declarations.catalogue import Catalogue, calendar, days_affected, days_read
+from platform_assets.declarations.names import asset_name, table_folder
+from platform_assets.declarations.tables import Declaration, Model, Source
+from platform_assets.declarations.times import Days, day_ranges
+from platform_assets.lake import ledger
+from platform_assets.pipelines.run import Platform, version_of
+
+NEVER = "never materialized"
+CODE = "its declaration changed"
+FILES = "its landed files changed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One declaration that is out of date.
+
+    Attributes:
+        name: the declaration.
+        days: the stale days as ranges; None for one without partitions.
+        reasons: why, with the number of days each reason holds for (1 without partitions).
+    """
+
+    name: str
+    days: tuple[Days, ...] | None
+    reasons: Mapping[str, int]
+
+    @property
+    def day_count(self) -> int:
+        return sum(len(days) for days in self.days or ())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The steps that bring everything up to date, in an order in which they can run.
+
+    Attributes:
+        steps: what is out of date.
+        waiting: per source, the days of its calendar that have not landed.
+    """
+
+    steps: tuple[Step, ...]
+    waiting: Mapping[str, int] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Step | None:
+        return next((step for step in self.steps if step.name == name), None)
+
+
+def plan(platform: Platform, catalogue: Catalogue, *, now: datetime) -> Plan:
+    """Compare everything declared with what is there.
+
+    Args:
+        platform: where everything lives.
+        catalogue: what is declared.
+        now: days that are not over at this instant (UTC) are not looked at.
+    """
+    steps: dict[str, Step] = {}
+    waiting: dict[str, int] = {}
+    materialized: dict[str, set[date]] = {}
+    for declaration in catalogue.declarations:
+        reasons: dict[str, set[date | None]] = {}
+        latest = ledger.latest(platform.lake, asset_name(catalogue.name, declaration.name))
+        candidates = _candidates(platform, catalogue, declaration, now, materialized, waiting)
+        there = version_of(platform, catalogue, declaration) is not None or isinstance(declaration, Model)
+        for day in candidates:
+            entry = latest.get(day)
+            if entry is None or not there:
+                reasons.setdefault(NEVER, set()).add(day)
+            elif entry.fingerprint != catalogue.fingerprints[declaration.name]:
+                reasons.setdefault(CODE, set()).add(day)
+            elif isinstance(declaration, Source) and _landed_anew(platform, declaration, day, entry):
+                reasons.setdefault(FILES, set()).add(day)
+        recorded = {day: entry for day, entry in latest.items() if day in candidates}
+        for reason, day in _stale_by_input(platform, catalogue, declaration, recorded, candidates, steps):
+            reasons.setdefault(reason, set()).add(day)
+        stale = set().union(*reasons.values()) if reasons else set()
+        if calendar(declaration) is not None:
+            materialized[declaration.name] = {d for d in candidates if d is not None and (d in latest or d in stale)}
+        if stale:
+            dated = {day for day in stale if day is not None}
+            steps[declaration.name] = Step(
+                name=declaration.name,
+                days=tuple(day_ranges(dated)) if calendar(declaration) is not None else None,
+                reasons={reason: len(days) for reason, days in reasons.items()},
+            )
+    return Plan(steps=tuple(steps.values()), waiting={name: count for name, count in waiting.items() if count})
+
+
+def _candidates(
+    platform: Platform, catalogue: Catalogue, declaration: Declaration, now: datetime,
+    materialized: Mapping[str, set[date]], waiting: dict[str, int],
+) -> set[date | None]:
+    """The days that could be materialized: over, landed, and with every day of every input that they read."""
+    own = calendar(declaration)
+    if own is None:
+        landed = not isinstance(declaration, Source) or platform.landing.stamp(declaration.name, None) is not None
+        return {None} if landed else set()
+    closed = own.closed_until(now)
+    days = set(closed) if closed is not None else set()
+    if isinstance(declaration, Source):
+        landed_days = platform.landing.days(declaration.name) & days
+        waiting[declaration.name] = len(days) - len(landed_days)
+        return set(landed_days)
+    for read in catalogue.inputs(declaration):
+        if read.name in materialized:
+            days = {day for day in days if _all_there(declaration, read, day, materialized[read.name])}
+    return set(days)
+
+
+def _all_there(declaration: Declaration, read: Declaration, day: date, there: set[date]) -> bool:
+    reached = days_read(declaration, read, Days(day, day))
+    return reached is None or there.issuperset(reached)
+
+
+def _landed_anew(platform: Platform, source: Source, day: date | None, entry: ledger.Entry) -> bool:
+    stamp = platform.landing.stamp(source.name, day)
+    return stamp is not None and entry.stamps.get("" if day is None else str(day)) != stamp
+
+
+def _stale_by_input(
+    platform: Platform, catalogue: Catalogue, declaration: Declaration,
+    recorded: Mapping[date | None, ledger.Entry], candidates: set[date | None], steps: Mapping[str, Step],
+) -> Iterator[tuple[str, date | None]]:
+    by_entry: dict[int, tuple[ledger.Entry, set[date | None]]] = {}
+    for day, entry in recorded.items():
+        by_entry.setdefault(id(entry), (entry, set()))[1].add(day)
+    for read in catalogue.inputs(declaration):
+        reason = f"{read.name} changed"
+        if read.name in steps:
+            for day in _reached(declaration, read, steps[read.name].days, candidates):
+                yield reason, day
+        current = version_of(platform, catalogue, read)
+        for entry, days in by_entry.values():
+            then = entry.inputs.get(read.name)
+            if current is None or then == current:
+                continue
+            for day in _reached(declaration, read, _changes(platform, catalogue, read, then, current), days):
+                yield reason, day
+
+
+def _changes(
+    platform: Platform, catalogue: Catalogue, read: Declaration, then: int | None, current: int
+) -> Sequence[Days] | None:
+    """The days of an input that changed between two versions; None when that cannot be said by days."""
+    if then is None or then > current or calendar(read) is None:
+        return None
+    changed = platform.lake.changed_days(table_folder(catalogue.name, read.name), since=then, until=current)
+    return None if changed is None else day_ranges(changed)
+
+
+def _reached(
+    reader: Declaration, read: Declaration, changed: Sequence[Days] | None, days: set[date | None]
+) -> set[date | None]:
+    """Which of `days` the changed days of an input reach."""
+    if changed is None or calendar(reader) is None or calendar(read) is None:
+        return set(days) if changed is None or changed else set()
+    reached: set[date | None] = set()
+    for part in changed:
+        affected = days_affected(reader, read, part)
+        reached |= {day for day in days if day is not None and affected is not None and day in affected}
+    return reached

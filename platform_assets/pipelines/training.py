@@ -1,0 +1,233 @@
+"""The training pipeline: view and labels to a training dataset, that to a registered model."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from platform_assets.compute.metrics import Averages, Performance, performance
+from platform_assets.compute.preparation import Preparation
+from platform_assets.compute.splits import split_by_time
+from platform_assets.declarations.catalogue import Catalogue
+from platform_assets.declarations.names import DAY, asset_name, table_folder
+from platform_assets.declarations.tables import PREDICTION_TIME, SPLIT, LightGBM, Model, TrainingDataset
+from platform_assets.declarations.times import Days
+from platform_assets.errors import ModelError
+from platform_assets.pipelines.checks import BEATS_BASELINES, SPLITS_FILLED
+from platform_assets.pipelines.plots import picture_of_model
+from platform_assets.pipelines.publish import publish
+from platform_assets.pipelines.run import CheckResult, Inputs, Materialization, Platform, Run, enter
+
+if TYPE_CHECKING:
+    import lightgbm
+    import numpy.typing as npt
+
+_MATURED = "__matured"
+_LABEL_DAY = "__label_day"
+
+
+def build_training_dataset(
+    platform: Platform, catalogue: Catalogue, dataset: TrainingDataset, run: Run
+) -> Materialization:
+    """Join matured labels to the feature view and divide the rows by time.
+
+    Rows whose label is neither positive nor negative, or has not come yet, are left out and counted.
+    """
+    inputs = Inputs.pin(platform, catalogue, dataset, None)
+    calendar, split, label = dataset.view.partitions, dataset.split, dataset.label
+    days = Days(calendar.first, split.report_until)
+    labels = inputs.scan(label.name, days=days).select(
+        *label.keys, label.value, label.known_at.expr().alias(_MATURED)
+    ).filter(pl.col(_MATURED) <= run.now)
+    asked = inputs.scan(dataset.view.name, days=days).drop(DAY)
+    labelled = asked.join(labels, on=list(label.keys), how="left", maintain_order="left").collect()
+    rows = split_by_time(
+        labelled.lazy().filter(pl.col(label.value).is_not_null()), at=PREDICTION_TIME, matured=_MATURED,
+        select_from=calendar.start_of(split.select_from), report_from=calendar.start_of(split.report_from),
+        report_until=calendar.start_of(split.report_until + timedelta(days=1)), gap=split.gap, split=SPLIT,
+    ).drop(_MATURED).sort(PREDICTION_TIME, *label.keys).collect()
+    counts = dict(rows.group_by(SPLIT).len().iter_rows())
+    positives = dict(rows.group_by(SPLIT).agg(pl.col(label.value).mean()).iter_rows())
+    undecided = labelled.select((pl.col(label.value).is_null() & pl.col(_MATURED).is_not_null()).sum()).item()
+    immature = labelled.get_column(_MATURED).is_null().sum()
+    empty = [part for part in ("fit", "select", "report") if not counts.get(part)]
+    check = CheckResult(
+        name=SPLITS_FILLED, passed=not empty, blocking=True,
+        description=f"{', '.join(empty)} hold no rows; are the days of the split materialized?" if empty
+        else ", ".join(f"{part} {counts[part]:,}" for part in ("fit", "select", "report")) + " rows.",
+        facts={f"{part} rows": counts.get(part, 0) for part in ("fit", "select", "report")},
+    )
+    facts = {
+        **{f"{part} rows": counts.get(part, 0) for part in ("fit", "select", "report")},
+        **{f"{part} positives": positives.get(part, 0.0) for part in ("fit", "select", "report")},
+        "left out: neither positive nor negative": undecided,
+        "left out: label not in yet": immature,
+        "left out: gap between the parts": len(labelled) - len(rows) - undecided - immature,
+    }
+    return publish(platform, catalogue, dataset, rows, None, run, inputs, checks=[check], facts=facts)
+
+
+def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> Materialization:
+    """Fit on *fit*, stop early on *select*, measure on *report*, log to MLflow and register.
+
+    The alias `champion` moves to the new version when it beats every declared baseline on *report*.
+
+    Raises:
+        ModelError: when the training dataset has no rows to learn from or to be judged by.
+    """
+    inputs = Inputs.pin(platform, catalogue, model, None)
+    label = model.training.label.value
+    spine = [c for columns in model.baselines.values() for c in columns]
+    wanted = list(dict.fromkeys([*model.inputs, *spine, label, SPLIT, PREDICTION_TIME]))
+    rows = inputs.scan(model.training.name).select(wanted).collect()
+    parts = {str(key[0]): part for key, part in rows.group_by(SPLIT, maintain_order=True)}
+    for part in ("fit", "select", "report"):
+        if part not in parts:
+            msg = f"model {model.name}: its training dataset has no {part} rows; materialize more days or move the split"
+            raise ModelError(msg)
+    truth = {part: frame.get_column(label).cast(pl.Float64).to_numpy() for part, frame in parts.items()}
+    preparation = Preparation.fit(parts["fit"], inputs=model.inputs, categories=model.categories)
+    run.say(f"fitting on {len(parts['fit']):,} rows of {len(model.inputs)} inputs")
+    booster = fit_lightgbm(
+        model.learner, preparation, preparation.encode(parts["fit"]), truth["fit"],
+        preparation.encode(parts["select"]), truth["select"], run=run,
+    )
+    scores = {part: np.asarray(booster.predict(preparation.encode(frame))) for part, frame in parts.items()}
+    measured = {part: performance(truth[part], scores[part]) for part in ("fit", "select", "report")}
+    baselines = _baselines(model, parts, truth)
+    check = _beats_baselines(measured["report"], baselines)
+    asset = asset_name(catalogue.name, model.name)
+    until = parts["select"].get_column(PREDICTION_TIME).max()
+    tags = {
+        "dagster.run_id": run.run_id, "dagster.asset": asset, "learned_until": str(until),
+        "fingerprint": catalogue.fingerprints[model.name],
+        "training_dataset": asset_name(catalogue.name, model.training.name),
+        "training_dataset_version": str(inputs.versions[model.training.name]),
+    }
+    picture = picture_of_model(truth["report"], scores["report"], _gains(booster, preparation))
+    metrics = {f"{part}_{name}": v for part, found in measured.items() for name, v in found.to_dict().items()}
+    metrics |= {f"baseline_{name.replace(' ', '_')}_auc": found.auc or 0.5 for name, found in baselines.items()}
+    with platform.registry.run(catalogue.name, name=model.name, tags=tags, description=model.description) as run_id:
+        run.say("logging to MLflow")
+        logged = platform.registry.log(
+            run_id, catalogue=catalogue.name, name=model.name, booster=booster, preparation=preparation,
+            example=parts["report"].head(5), metrics=metrics, pictures={"report": picture}, tags=tags,
+            parameters={**model.learner.parameters, "rounds": model.learner.rounds,
+                        "early_stopping": model.learner.early_stopping, "seed": model.learner.seed,
+                        "trees": booster.num_trees()},
+            documents={
+                "manifest.json": json.dumps(_manifest(platform, catalogue, model, inputs), indent=2),
+                "preparation.json": json.dumps(preparation.to_dict(), indent=2),
+            },
+        )
+    if check.passed:
+        platform.registry.crown(catalogue.name, model.name, logged.version)
+    facts = {
+        "model version": logged.version, "is champion": check.passed, "MLflow run": logged.run_id,
+        "trees": booster.num_trees(), "inputs": len(model.inputs),
+        "AUC on report": measured["report"].auc, "log loss on report": measured["report"].log_loss,
+        **{f"AUC on {part}": measured[part].auc for part in ("fit", "select")},
+        **{f"AUC of {name}": found.auc for name, found in baselines.items()},
+    }
+    made = Materialization(
+        declaration=model, days=None, version=logged.version, uri=logged.uri, rows={None: len(parts["fit"])},
+        hashes={}, digest=_digest(booster), is_new=True, inputs=inputs.versions,
+        preview=_gains(booster, preparation).head(10), checks=[check], facts=facts, pictures={"report": picture},
+    )
+    return enter(platform, catalogue, made, run)
+
+
+def fit_lightgbm(
+    learner: LightGBM,
+    preparation: Preparation,
+    fit: npt.NDArray[np.float64],
+    fit_truth: npt.NDArray[np.float64],
+    select: npt.NDArray[np.float64],
+    select_truth: npt.NDArray[np.float64],
+    *,
+    run: Run,
+) -> lightgbm.Booster:
+    """Grow the trees: the same bits for the same rows, settings and machine."""
+    import lightgbm
+
+    settings = {
+        **learner.parameters, "objective": "binary", "metric": ["auc", "binary_logloss"], "verbosity": -1,
+        "seed": learner.seed, "deterministic": True, "force_row_wise": True, "num_threads": os.cpu_count() or 1,
+        "first_metric_only": True,
+    }
+    names = list(preparation.inputs)
+    categories = [name for name in names if name in preparation.levels]
+    rows = lightgbm.Dataset(fit, fit_truth, feature_name=names, categorical_feature=categories, free_raw_data=True)
+    held = lightgbm.Dataset(select, select_truth, reference=rows)
+    callbacks = [_progress(run, learner.rounds)]
+    if learner.early_stopping is not None:
+        callbacks.append(lightgbm.early_stopping(learner.early_stopping, first_metric_only=True, verbose=False))
+    return lightgbm.train(
+        settings, rows, num_boost_round=learner.rounds, valid_sets=[held], valid_names=["select"], callbacks=callbacks
+    )
+
+
+def _progress(run: Run, rounds: int, every: int = 100):  # type: ignore[no-untyped-def] # noqa: ANN202 - LightGBM's own type
+    def say(env: lightgbm.callback.CallbackEnv) -> None:
+        done = env.iteration + 1
+        if done % every == 0:
+            figures = {name: value for _, name, value, *_ in env.evaluation_result_list or []}
+            run.say(f"tree {done} of at most {rounds}: select AUC {figures.get('auc', float('nan')):.4f}")
+
+    return say
+
+
+def _baselines(
+    model: Model, parts: Mapping[str, pl.DataFrame], truth: Mapping[str, npt.NDArray[np.float64]]
+) -> dict[str, Performance]:
+    label = model.training.label.value
+    learned = pl.concat([parts["fit"], parts["select"]])
+    declared = {"the base rate": (), **{name: tuple(columns) for name, columns in model.baselines.items()}}
+    return {
+        name: performance(truth["report"], Averages.fit(learned, by=by, label=label).predict(parts["report"]))
+        for name, by in declared.items()
+    }
+
+
+def _beats_baselines(found: Performance, baselines: Mapping[str, Performance]) -> CheckResult:
+    best, rival = max(baselines.items(), key=lambda item: item[1].auc or 0.0)
+    passed = (found.auc or 0.0) > (rival.auc or 0.0) and found.log_loss < min(b.log_loss for b in baselines.values())
+    said = (f"On report, AUC {found.auc:.4f} against {rival.auc:.4f} of {best}; log loss {found.log_loss:.4f} against "
+            f"{min(b.log_loss for b in baselines.values()):.4f}.")
+    facts = {"AUC": found.auc, **{f"AUC of {name}": b.auc for name, b in baselines.items()},
+             "log loss": found.log_loss, **{f"log loss of {name}": b.log_loss for name, b in baselines.items()}}
+    return CheckResult(name=BEATS_BASELINES, passed=passed, blocking=True, description=said, facts=facts)
+
+
+def _gains(booster: lightgbm.Booster, preparation: Preparation) -> pl.DataFrame:
+    gains = booster.feature_importance("gain")
+    total = float(gains.sum()) or 1.0
+    return pl.DataFrame({"input": preparation.inputs, "share of gain": gains / total}).sort("share of gain", descending=True)
+
+
+def _manifest(platform: Platform, catalogue: Catalogue, model: Model, inputs: Inputs) -> dict[str, object]:
+    """What the model was made of, down to the versions that its training dataset was made of."""
+    folder = table_folder(catalogue.name, model.training.name)
+    made_of = platform.lake.open(folder, version=inputs.versions[model.training.name]).history(limit=1)[0]
+    return {
+        "model": asset_name(catalogue.name, model.name),
+        "fingerprint": catalogue.fingerprints[model.name],
+        "training_dataset": {
+            "table": asset_name(catalogue.name, model.training.name),
+            "version": inputs.versions[model.training.name],
+            "content_hash": made_of.get("platform.content_hash"),
+            "inputs": json.loads(made_of.get("platform.inputs", "{}")),
+        },
+    }
+
+
+def _digest(booster: lightgbm.Booster) -> str:
+    import hashlib
+
+    return hashlib.blake2b(booster.model_to_string().encode(), digest_size=16).hexdigest()

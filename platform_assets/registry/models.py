@@ -1,0 +1,233 @@
+"""Models in MLflow: one run per training, registered versions, and the alias that says who is champion."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from platform_assets.compute.preparation import Preparation
+from platform_assets.declarations.names import registered_model
+from platform_assets.errors import ModelError
+
+if TYPE_CHECKING:
+    import lightgbm
+    from mlflow import MlflowClient
+
+CHAMPION = "champion"
+_PREPARATION = "preparation"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logged:
+    """A model as it was logged and registered."""
+
+    version: int
+    run_id: str
+    uri: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A registered version, ready to score.
+
+    Attributes:
+        version: in the registry.
+        booster: the trees.
+        preparation: what was fitted before them.
+        tags: of the version: what it was made of.
+    """
+
+    version: int
+    booster: lightgbm.Booster
+    preparation: Preparation
+    tags: Mapping[str, str]
+
+    def score(self, rows: pl.DataFrame) -> npt.NDArray[np.float64]:
+        """The probability of the positive outcome for each row; columns are matched by name."""
+        return np.asarray(self.booster.predict(self.preparation.encode(rows), num_threads=os.cpu_count() or 1))
+
+
+@dataclass(frozen=True)
+class Registry:
+    """MLflow with its metadata in one SQLite file and its artifacts beside it."""
+
+    root: Path
+    _cache: dict[tuple[str, int], LoadedModel] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def tracking_uri(self) -> str:
+        return f"sqlite:///{self.root / 'mlflow.db'}"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.root / "artifacts"
+
+    @cached_property
+    def client(self) -> MlflowClient:
+        """MLflow's client; the first use makes the database."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        # MLflow's first-use migrations log every step at INFO.
+        import logging
+
+        for name in ("alembic", "mlflow.store.db.utils"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        import mlflow
+
+        mlflow.set_tracking_uri(self.tracking_uri)
+        return mlflow.MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
+
+    def champion(self, catalogue: str, name: str) -> int | None:
+        """The version that the alias `champion` names, or None when there is none."""
+        if not (self.root / "mlflow.db").is_file():
+            return None
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return int(self.client.get_model_version_by_alias(registered_model(catalogue, name), CHAMPION).version)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+
+    def metrics(self, catalogue: str, name: str, version: int) -> dict[str, float]:
+        """The figures logged with a version."""
+        found = self.client.get_model_version(registered_model(catalogue, name), str(version))
+        return dict(self.client.get_run(found.run_id).data.metrics)
+
+    def crown(self, catalogue: str, name: str, version: int) -> None:
+        """Let the alias `champion` name this version from now on."""
+        self.client.set_registered_model_alias(registered_model(catalogue, name), CHAMPION, str(version))
+
+    def load(self, catalogue: str, name: str, version: int) -> LoadedModel:
+        """Load a registered version.
+
+        Raises:
+            ModelError: naming the model and version, when it cannot be loaded.
+        """
+        full = registered_model(catalogue, name)
+        if (full, version) not in self._cache:
+            import mlflow.lightgbm
+            from mlflow.exceptions import MlflowException
+
+            try:
+                found = self.client.get_model_version(full, str(version))
+                info = mlflow.models.get_model_info(f"models:/{full}/{version}")
+                booster = mlflow.lightgbm.load_model(f"models:/{full}/{version}")
+            except (MlflowException, OSError) as error:
+                msg = f"model {full} version {version} cannot be loaded from {self.root}: {error}"
+                raise ModelError(msg) from error
+            preparation = Preparation.from_dict(json.loads((info.metadata or {})[_PREPARATION]))
+            self._cache[full, version] = LoadedModel(
+                version=version, booster=booster, preparation=preparation, tags=dict(found.tags)
+            )
+        return self._cache[full, version]
+
+    @contextmanager
+    def run(self, catalogue: str, *, name: str, tags: Mapping[str, str], description: str) -> Iterator[str]:
+        """One MLflow run in the catalogue's experiment; FAILED when the body raises."""
+        client = self.client
+        found = client.get_experiment_by_name(catalogue)
+        experiment = found.experiment_id if found else client.create_experiment(
+            catalogue, artifact_location=self.artifacts.absolute().as_uri()
+        )
+        run = client.create_run(experiment, run_name=name, tags={**tags, "mlflow.note.content": description})
+        try:
+            yield run.info.run_id
+        except BaseException:
+            client.set_terminated(run.info.run_id, "FAILED")
+            raise
+        client.set_terminated(run.info.run_id, "FINISHED")
+
+    def log(
+        self,
+        run_id: str,
+        *,
+        catalogue: str,
+        name: str,
+        booster: lightgbm.Booster,
+        preparation: Preparation,
+        example: pl.DataFrame,
+        parameters: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        pictures: Mapping[str, bytes],
+        documents: Mapping[str, str],
+        tags: Mapping[str, str],
+    ) -> Logged:
+        """Log everything about a model to its run and register it as a new version.
+
+        Args:
+            run_id: the run, still open.
+            catalogue: the project.
+            name: the declared model's name.
+            booster: the fitted trees.
+            preparation: what was fitted before them; stored in the model's own metadata.
+            example: a few input rows as the feature view holds them.
+            parameters: how it was fitted.
+            metrics: figures by name.
+            pictures: PNG files by name.
+            documents: text files by name.
+            tags: put on the registered version.
+        """
+        import lightgbm
+        import mlflow.lightgbm
+        import pandas as pd
+        from mlflow.entities import Metric, Param
+        from mlflow.models import infer_signature
+
+        client = self.client
+        client.log_batch(
+            run_id,
+            metrics=[Metric(key, value, 0, 0) for key, value in metrics.items()],
+            params=[Param(key, str(value)) for key, value in parameters.items()],
+        )
+        for title, text in documents.items():
+            client.log_text(run_id, text, title)
+        for title, png in pictures.items():
+            client.log_image(run_id, _pixels(png), artifact_file=f"plots/{title.replace(' ', '_')}.png")
+        full = registered_model(catalogue, name)
+        encoded = pd.DataFrame(preparation.encode(example), columns=list(preparation.inputs))
+        with _quiet(), mlflow.start_run(run_id=run_id):
+            info = mlflow.lightgbm.log_model(
+                booster, name=name, registered_model_name=full,
+                signature=infer_signature(encoded, np.zeros(len(encoded))), input_example=encoded,
+                pip_requirements=[f"lightgbm=={lightgbm.__version__}", f"mlflow=={mlflow.__version__}"],
+                metadata={_PREPARATION: json.dumps(preparation.to_dict())},
+            )
+        version = int(info.registered_model_version)
+        for key, value in tags.items():
+            client.set_model_version_tag(full, str(version), key, value)
+        return Logged(version=version, run_id=run_id, uri=f"models:/{full}/{version}")
+
+
+def _pixels(png: bytes) -> npt.NDArray[np.uint8]:
+    import io
+
+    from PIL import Image
+
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """MLflow reports each registration at INFO; the materialization's metadata says the same, better."""
+    import logging
+
+    logger = logging.getLogger("mlflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
