@@ -1,0 +1,110 @@
+"""Every declaration as a Dagster asset: one thin body around its pipeline."""
+
+# No `from __future__ import annotations`: Dagster reads the types of contexts and resources, not their text.
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from platform_assets.declarations.catalogue import Catalogue
+from platform_assets.declarations.names import group_name
+from platform_assets.declarations.tables import (
+    Declaration,
+    FeatureGroup,
+    Model,
+    Outcomes,
+    Predictions,
+    TrainingDataset,
+)
+from platform_assets.errors import ContractError, LandedFileError, PlatformError
+from platform_assets.orchestration.automation import condition_of
+from platform_assets.orchestration.metadata import (
+    check_result,
+    definition_metadata,
+    heavy_metadata,
+    key_of,
+    run_metadata,
+)
+from platform_assets.orchestration.partitions import days_of_run, dependency, partitions_of
+from platform_assets.orchestration.resources import PlatformResource
+from platform_assets.pipelines.checks import CONTRACT, checks_of
+from platform_assets.pipelines.materialize import materialize
+from platform_assets.pipelines.run import Materialization, Run
+
+
+def asset_of(catalogue: Catalogue, declaration: Declaration, *, uri: str) -> dg.AssetsDefinition:
+    """The asset of one declaration."""
+    key = key_of(catalogue, declaration.name)
+    freshness = declaration.freshness
+
+    @dg.asset(
+        key=key,
+        deps=[dependency(key_of(catalogue, read.name), declaration, read) for read in catalogue.inputs(declaration)],
+        partitions_def=partitions_of(declaration),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name=group_name(declaration.kind),
+        owners=list(declaration.owners),
+        tags=dict(declaration.tags),
+        kinds=kinds_of(declaration),
+        description=declaration.description,
+        metadata=definition_metadata(catalogue, declaration, uri),
+        code_version=catalogue.fingerprints[declaration.name],
+        freshness_policy=None if freshness is None else dg.FreshnessPolicy.time_window(
+            fail_window=freshness.fail, warn_window=freshness.warn
+        ),
+        automation_condition=condition_of(catalogue, declaration),
+        check_specs=[
+            dg.AssetCheckSpec(name=check.name, asset=key, description=check.asks, blocking=check.blocking)
+            for check in checks_of(declaration)
+        ],
+    )
+    def body(context: dg.AssetExecutionContext, platform: PlatformResource) -> Iterator[object]:
+        started = time.perf_counter()
+        run = Run(run_id=context.run_id, now=datetime.now(UTC), say=context.log.info)
+        try:
+            made = materialize(platform.open(), catalogue, declaration.name, run, days=days_of_run(context))
+        except PlatformError as error:
+            if isinstance(error, ContractError | LandedFileError) and any(
+                check.name == CONTRACT for check in checks_of(declaration)
+            ):
+                yield dg.AssetCheckResult(asset_key=key, check_name=CONTRACT, passed=False, description=str(error))
+            raise dg.Failure(description=str(error), allow_retries=False) from error
+        yield from _events(context, key, made, time.perf_counter() - started)
+
+    return body
+
+
+def kinds_of(declaration: Declaration) -> set[str]:
+    """The technologies behind an asset, as Dagster's icons know them."""
+    if isinstance(declaration, Model):
+        return {"mlflow", "lightgbm"}
+    if isinstance(declaration, FeatureGroup) and declaration.sql is not None:
+        return {"deltalake", "duckdb"}
+    if isinstance(declaration, Predictions):
+        return {"deltalake", "lightgbm"}
+    if isinstance(declaration, TrainingDataset | Outcomes):
+        return {"deltalake", "dataset" if isinstance(declaration, TrainingDataset) else "monitor"}
+    return {"deltalake", "polars"}
+
+
+def _events(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, made: Materialization, seconds: float
+) -> Iterator[object]:
+    context.log.info(f"{made.row_count:,} rows in {seconds:.1f} s, version {made.version}"
+                     + ("" if made.is_new else " as before: the content is equal"))
+    light, heavy = run_metadata(made, seconds), heavy_metadata(made)
+    if made.days is None:
+        metadata = {**light, **heavy, "dagster/row_count": made.row_count}
+    else:
+        metadata = light
+        for day, rows in made.rows.items():
+            context.add_asset_metadata({"dagster/partition_row_count": rows}, asset_key=key, partition_key=str(day))
+        # The newest day's event is the one that the asset's page opens with.
+        context.add_asset_metadata(
+            {**heavy, "dagster/row_count": made.row_count}, asset_key=key, partition_key=str(made.days.last)
+        )
+    yield dg.MaterializeResult(
+        asset_key=key, metadata=metadata, data_version=dg.DataVersion(made.digest),
+        check_results=[check_result(key, found) for found in made.checks],
+    )

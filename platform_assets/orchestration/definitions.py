@@ -1,0 +1,54 @@
+"""A catalogue as a Dagster code location."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+import dagster as dg
+
+from platform_assets.declarations.catalogue import Catalogue
+from platform_assets.declarations.names import registered_model, table_folder
+from platform_assets.declarations.tables import Declaration, Model
+from platform_assets.orchestration.assets import asset_of
+from platform_assets.orchestration.automation import (
+    alert_sensor,
+    automation_sensor,
+    landing_sensor,
+    nightly_schedule,
+    retraining_schedule,
+)
+from platform_assets.orchestration.resources import resources
+from platform_assets.settings import Settings, load_settings
+
+
+def build_definitions(catalogue: Catalogue, *, settings: Settings | None = None) -> dg.Definitions:
+    """Everything Dagster needs to run a catalogue: assets, checks, automation, resources.
+
+    Args:
+        catalogue: the declarations.
+        settings: where to read and write; from the environment when None.
+    """
+    settings = settings or load_settings(os.environ)
+    retraining = retraining_schedule(catalogue)
+    with warnings.catch_warnings():
+        # Backfill policies and freshness policies are still marked beta; the upstream tests watch them.
+        for category in (dg.BetaWarning, dg.PreviewWarning):
+            warnings.simplefilter("ignore", category)
+        assets = [asset_of(catalogue, d, uri=_uri(settings, catalogue, d)) for d in catalogue.declarations]
+    return dg.Definitions(
+        assets=assets,
+        schedules=[nightly_schedule(catalogue), *([retraining] if retraining else [])],
+        sensors=[
+            automation_sensor(catalogue), landing_sensor(catalogue), alert_sensor(catalogue, webhook=settings.webhook),
+        ],
+        resources=resources(settings),
+        # A step in a process of its own costs seconds of imports; the work of a day takes less.
+        executor=dg.in_process_executor,
+    )
+
+
+def _uri(settings: Settings, catalogue: Catalogue, declaration: Declaration) -> str:
+    if isinstance(declaration, Model):
+        return f"models:/{registered_model(catalogue.name, declaration.name)}"
+    return str(settings.lake / table_folder(catalogue.name, declaration.name))

@@ -1,0 +1,132 @@
+"""A materialization as Dagster shows it: figures, schema, preview, pictures."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from platform_assets.declarations.catalogue import Catalogue
+from platform_assets.declarations.names import asset_name, asset_path
+from platform_assets.declarations.tables import (
+    Declaration,
+    FeatureView,
+    Model,
+    Outcomes,
+    Predictions,
+    TrainingDataset,
+)
+from platform_assets.pipelines.run import CheckResult, Materialization
+
+_WIDEST_PREVIEW = 12
+
+
+def key_of(catalogue: Catalogue, name: str) -> dg.AssetKey:
+    """The two-level asset key of a declaration."""
+    return dg.AssetKey(asset_path(catalogue.name, name))
+
+
+def definition_metadata(catalogue: Catalogue, declaration: Declaration, uri: str) -> dict[str, Any]:
+    """What is known of an asset before it runs: its schema with descriptions, and where it will lie."""
+    known: dict[str, Any] = {"dagster/uri": uri, "fingerprint": catalogue.fingerprints[declaration.name]}
+    if not isinstance(declaration, Model):
+        known["dagster/table_name"] = asset_name(catalogue.name, declaration.name).replace("/", ".")
+        known["dagster/column_schema"] = dg.TableSchema(columns=[
+            dg.TableColumn(
+                name=column.name, type=str(column.dtype), description=column.description or None,
+                constraints=dg.TableColumnConstraints(nullable=column.nullable),
+            )
+            for column in declaration.columns  # type: ignore[attr-defined]
+        ])
+        lineage = column_lineage(catalogue, declaration)
+        if lineage:
+            known["dagster/column_lineage"] = dg.TableColumnLineage(lineage)
+    keys = getattr(declaration, "keys", None)
+    if keys:
+        known["keys"] = ", ".join(keys)
+    for title in ("known_at", "lookback", "lookahead", "max_age", "prediction_time"):
+        value = getattr(declaration, title, None)
+        if value:
+            known[title.replace("_", " ")] = str(value)
+    return known
+
+
+def column_lineage(catalogue: Catalogue, declaration: Declaration) -> dict[str, list[dg.TableColumnDep]]:
+    """Where each column comes from, for the tables that the platform itself puts together."""
+    def dep(name: str, column: str) -> list[dg.TableColumnDep]:
+        return [dg.TableColumnDep(asset_key=key_of(catalogue, name), column_name=column)]
+
+    if isinstance(declaration, FeatureView):
+        return {c: dep(s.group.name, behind) for s in declaration.features for c, behind in s.column_sources.items()}
+    if isinstance(declaration, TrainingDataset):
+        own = {c.name: dep(declaration.view.name, c.name) for c in declaration.view.columns}
+        return own | {declaration.label.value: dep(declaration.label.name, declaration.label.value)}
+    if isinstance(declaration, Predictions):
+        kept = {c.name for c in declaration.view.columns}
+        return {c.name: dep(declaration.view.name, c.name) for c in declaration.columns if c.name in kept}
+    if isinstance(declaration, Outcomes):
+        predicted = {c.name for c in declaration.predictions.columns}
+        return {
+            c.name: dep(declaration.predictions.name if c.name in predicted else declaration.label.name, c.name)
+            for c in declaration.columns
+        }
+    return {}
+
+
+def run_metadata(made: Materialization, seconds: float) -> dict[str, Any]:
+    """What every partition of a materialization shows."""
+    return {
+        "dagster/uri": made.uri,
+        "version": made.version,
+        "new version": made.is_new,
+        "run time (s)": round(seconds, 2),
+        **{f"version of {name}": version for name, version in made.inputs.items()},
+        **{title: _plain(value) for title, value in made.facts.items()},
+    }
+
+
+def heavy_metadata(made: Materialization) -> dict[str, Any]:
+    """What one event of a materialization shows: the preview and the pictures."""
+    shown: dict[str, Any] = {"preview": dg.MetadataValue.md(_as_markdown(made.preview))}
+    for title, png in made.pictures.items():
+        encoded = base64.b64encode(png).decode()
+        shown[title] = dg.MetadataValue.md(f"![{title}](data:image/png;base64,{encoded})")
+    return shown
+
+
+def check_result(key: dg.AssetKey, found: CheckResult) -> dg.AssetCheckResult:
+    """A check of ours as Dagster's; only a blocking one that failed is an error."""
+    return dg.AssetCheckResult(
+        asset_key=key, check_name=found.name, passed=found.passed, description=found.description,
+        severity=dg.AssetCheckSeverity.ERROR if found.blocking else dg.AssetCheckSeverity.WARN,
+        metadata={title: _plain(value) for title, value in found.facts.items()},
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool | int | str):
+        return value
+    if value is None:
+        return "none"
+    return round(float(value), 6)
+
+
+def _as_markdown(frame: pl.DataFrame) -> str:
+    """A few rows as a Markdown table."""
+    shown = frame.select(frame.columns[:_WIDEST_PREVIEW])
+    cells: list[Mapping[str, Any]] = list(shown.iter_rows(named=True))
+    head = "| " + " | ".join(shown.columns) + " |\n|" + "---|" * shown.width
+    body = "\n".join("| " + " | ".join(_cell(value) for value in row.values()) + " |" for row in cells)
+    more = f"\n\nand {frame.width - shown.width} more columns" if frame.width > shown.width else ""
+    return f"{head}\n{body}{more}" if cells else "no rows"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(value).replace("|", "\\|").replace("+00:00", "Z")
