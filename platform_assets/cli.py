@@ -1,0 +1,136 @@
+"""The command `platform-assets`: what the Dagster tools do not already do."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from platform_assets.errors import PlatformError, SettingsError
+from platform_assets.settings import Settings, load_settings
+
+NEXT = (
+    ("make dev", "open the Dagster UI, with everything automatic switched on"),
+    ("make mlflow", "open the MLflow UI"),
+    ("make test", "run the tests"),
+)
+_WORKSPACE = Path(__file__).resolve().parent.parent / "workspace.yaml"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; an error is one sentence on standard error and an exit status of 1."""
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    try:
+        return int(chosen.run(load_settings(os.environ), chosen))
+    except PlatformError as error:
+        print(f"platform-assets: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("platform-assets: stopped; what was finished is kept", file=sys.stderr)
+        return 130
+
+
+def refresh(settings: Settings, chosen: argparse.Namespace) -> int:
+    """Bring every project up to date, or with `--plan` only say what is not."""
+    from platform_assets.orchestration.projects import find_catalogues
+
+    for catalogue in find_catalogues():
+        bring_up_to_date(settings, catalogue_name=catalogue.name, only_plan=chosen.plan)
+    return 0
+
+
+def bring_up_to_date(settings: Settings, *, catalogue_name: str, only_plan: bool = False) -> None:
+    """Plan one project, carry the plan out as Dagster runs, and print what came of it.
+
+    Raises:
+        PlatformError: whatever stopped it, in one sentence.
+    """
+    from platform_assets.orchestration.definitions import build_definitions
+    from platform_assets.orchestration.instance import open_instance
+    from platform_assets.orchestration.projects import find_catalogues
+    from platform_assets.orchestration.refresh import carry_out, divide
+    from platform_assets.orchestration.resources import resources
+    from platform_assets.pipelines.plan import plan
+    from platform_assets.pipelines.summary import summarize
+    from platform_assets.terminal import Follow, console, show_places, show_plan, show_summary
+
+    out = console()
+    catalogue = next(c for c in find_catalogues() if c.name == catalogue_name)
+    platform = resources(settings)["platform"].open()
+    stale = plan(platform, catalogue, now=datetime.now(UTC))
+    if only_plan or not stale.steps or stale.waiting:
+        show_plan(out, catalogue, stale)
+    if only_plan:
+        return
+    if stale.steps:
+        runs = divide(catalogue, stale)
+        definitions = build_definitions(catalogue, settings=settings)
+        with open_instance(settings) as instance, Follow(out, sum(len(run.names) for run in runs)) as report:
+            carry_out(definitions, instance, catalogue, runs, report=report)
+    show_summary(out, catalogue, summarize(platform, catalogue))
+    show_places(out, settings, NEXT)
+
+
+def dev(settings: Settings, _: argparse.Namespace) -> int:
+    """Serve the Dagster UI and run its daemon until interrupted."""
+    from platform_assets.orchestration.instance import prepare_instance
+
+    prepare_instance(settings)
+    _require_free(settings.host, settings.port, "PLATFORM_PORT")
+    print(f"Dagster UI: http://{settings.host}:{settings.port}  (stop with Ctrl-C)", flush=True)
+    command = [sys.executable, "-m", "dagster", "dev", "-w", str(_WORKSPACE), "-h", settings.host, "-p", str(settings.port)]
+    return _become(command)
+
+
+def mlflow(settings: Settings, _: argparse.Namespace) -> int:
+    """Serve the MLflow UI until interrupted."""
+    from platform_assets.registry.models import Registry
+
+    settings.require_writable()
+    _require_free(settings.host, settings.mlflow_port, "PLATFORM_MLFLOW_PORT")
+    registry = Registry(settings.mlflow)
+    print(f"MLflow UI: http://{settings.host}:{settings.mlflow_port}  (stop with Ctrl-C)", flush=True)
+    return _become([
+        sys.executable, "-m", "mlflow", "server", "--host", settings.host, "--port", str(settings.mlflow_port),
+        "--backend-store-uri", registry.tracking_uri, "--default-artifact-root", registry.artifacts.absolute().as_uri(),
+    ])
+
+
+def _become(command: Sequence[str]) -> int:
+    """Replace this process by a server, with the signals as a terminal has them."""
+    # A shell starts background jobs with SIGINT ignored, and Dagster passes that on to all its processes.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.execv(command[0], list(command))  # noqa: S606
+
+
+def _require_free(host: str, port: int, setting: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            msg = f"port {port} on {host} cannot be used ({error.strerror}); free it, or choose another with {setting}"
+            raise SettingsError(msg) from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="platform-assets", description=__doc__.split(":", 1)[1].strip().capitalize())
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for function, name in ((refresh, "refresh"), (dev, "dev"), (mlflow, "mlflow")):
+        first_line = (function.__doc__ or "").splitlines()[0]
+        command = commands.add_parser(name, help=first_line, description=first_line)
+        command.set_defaults(run=function)
+        if function is refresh:
+            command.add_argument("--plan", action="store_true", help="say what is out of date and why; change nothing")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
