@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Literal, TypeVar, cast
+from typing import Literal, TypeVar
 
 import polars as pl
 
@@ -18,8 +18,8 @@ Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 Known = Literal["then", "since"]
 Boundary = Literal["inclusive", "exclusive"]
 
-_INSTANT = pl.Datetime("us", "UTC")
-_ROW, _AT, _EVENT, _KNOWN, _SEEN = "__row", "__at", "__event", "__known", "__seen"
+_ASKED, _FACT, _RANK = "__asked", "__fact", "__rank"
+_AT, _EVENT, _KNOWN, _SEEN, _AGE = "__at", "__event", "__known", "__seen", "__age"
 
 
 def point_in_time_join(
@@ -60,58 +60,74 @@ def point_in_time_join(
         ValueError: at once, for a missing column, a naive instant, key types that differ or a column
             that both sides have.
     """
-    rows, facts = spine.lazy(), features.lazy()
-    left, right = rows.collect_schema(), facts.collect_schema()
+    facts = features.lazy()
+    left, right = spine.lazy().collect_schema(), facts.collect_schema()
     values = [name for name in right.names() if name not in {*on, event_time, known_at}]
     _check(left, right, on=on, prediction_time=prediction_time, times=(event_time, known_at), values=values,
            age_column=age_column, max_age=max_age)
 
-    facts = facts.select(
-        *on,
-        pl.col(event_time).dt.convert_time_zone("UTC").dt.cast_time_unit("us").alias(_EVENT),
-        pl.col(known_at).dt.convert_time_zone("UTC").dt.cast_time_unit("us").alias(_KNOWN),
-        *values,
-    ).drop_nulls([*on, _EVENT, _KNOWN])
-    at = pl.col(prediction_time).dt.convert_time_zone("UTC").dt.cast_time_unit("us").alias(_AT)
-    asked = rows.select(*on, at).with_row_index(_ROW).filter(pl.col(_AT).is_not_null()).sort(_AT)
+    def joined(asked: pl.DataFrame) -> pl.DataFrame:
+        at = asked.select(*on, _instant(prediction_time).alias(_AT)).with_row_index(_ASKED)
+        at = at.filter(pl.col(_AT).is_not_null()).sort(_AT)
+        rows = facts.select(*on, *values, _instant(event_time).alias(_EVENT), _instant(known_at).alias(_KNOWN)).collect()
+        times = rows.select(*on, _EVENT, _KNOWN).with_row_index(_FACT).drop_nulls()
 
-    def newest(columns: Sequence[str], visible: pl.LazyFrame) -> pl.LazyFrame:
-        """One row per asked row: its number, the winner's event time and `columns`, nulls when expired."""
-        joined = asked.join_asof(
-            _in_order_of_sight(visible.select(*on, _EVENT, _KNOWN, *columns), on, columns, known),
-            left_on=_AT, right_on=_SEEN, by=list(on), strategy="backward",
-            allow_exact_matches=boundary == "inclusive", check_sortedness=False,
-        )
-        if max_age is not None:
-            fresh = pl.col(_AT) - pl.col(_EVENT) <= pl.lit(max_age, dtype=pl.Duration("us"))
-            joined = joined.with_columns(pl.when(fresh).then(pl.col(c)).alias(c) for c in columns)
-        return joined.select(_ROW, (pl.col(_AT) - pl.col(_EVENT)).alias(_EVENT), *columns)
+        def newest(visible: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+            """Per asked row `columns` of the winner, null when it is expired, and how old the winner is."""
+            ordered = _in_order_of_sight(visible, rows.select(values), on, known)
+            matched = at.join_asof(
+                ordered, left_on=_AT, right_on=_SEEN, by=list(on), strategy="backward",
+                allow_exact_matches=boundary == "inclusive", check_sortedness=False,
+            )
+            winner = matched.select(_ASKED, _FACT, (pl.col(_AT) - pl.col(_EVENT)).alias(_AGE))
+            winner = asked.select(pl.int_range(pl.len(), dtype=pl.get_index_type()).alias(_ASKED)).join(
+                winner, on=_ASKED, how="left", maintain_order="left"
+            )
+            fresh = winner.get_column(_FACT)
+            if max_age is not None:
+                fresh = winner.select(pl.when(pl.col(_AGE) <= max_age).then(_FACT)).to_series()
+            return pl.DataFrame([winner.get_column(_AGE), *(rows.get_column(name).gather(fresh) for name in columns)])
 
-    found = newest([] if last_non_null else values, facts)
-    if last_non_null:
-        for column in values:
-            filled = newest([column], facts.filter(pl.col(column).is_not_null())).select(_ROW, column)
-            found = found.join(filled, on=_ROW, how="left", maintain_order="left")
-    found = found.rename({_EVENT: age_column}) if age_column else found.drop(_EVENT)
-    result = rows.with_row_index(_ROW).join(found, on=_ROW, how="left", maintain_order="left").drop(_ROW)
-    return cast("Frame", result if isinstance(spine, pl.LazyFrame) else result.collect())
+        if last_non_null:
+            filled = [newest(times.filter(rows[name].is_not_null().gather(times[_FACT])), [name]) for name in values]
+            found = pl.concat([newest(times, []), *(f.drop(_AGE) for f in filled)], how="horizontal")
+        else:
+            found = newest(times, values)
+        found = found.select(*([pl.col(_AGE).alias(age_column)] if age_column else []), *values)
+        return asked.hstack(found)
+
+    if isinstance(spine, pl.DataFrame):
+        return joined(spine)
+    added = {age_column: pl.Duration("us")} if age_column else {}
+    schema = pl.Schema({**left, **added, **{name: right[name] for name in values}})
+    return spine.map_batches(joined, schema=schema, streamable=False)
 
 
-def _in_order_of_sight(
-    facts: pl.LazyFrame, on: Sequence[str], values: Sequence[str], known: Known
-) -> pl.LazyFrame:
-    """The rows that ever win, in the order in which they come into sight.
+def _instant(column: str) -> pl.Expr:
+    return pl.col(column).dt.convert_time_zone("UTC").dt.cast_time_unit("us")
+
+
+def _in_order_of_sight(times: pl.DataFrame, values: pl.DataFrame, on: Sequence[str], known: Known) -> pl.DataFrame:
+    """The rows that can win, in the order in which they come into sight; the last of equal instants wins.
 
     A row comes into sight when both of its times have passed. A late row about an older event never
     wins, since a newer event is already in sight: it is dropped, because the as-of join that follows
-    looks at the time of sight alone and would let it shadow the newer fact. Of rows that come into
-    sight together the last in the total order stays.
+    looks at the time of sight alone and would let it shadow the newer fact.
     """
     seen = pl.max_horizontal(_EVENT, _KNOWN) if known == "then" else pl.col(_EVENT)
-    ordered = facts.with_columns(seen.alias(_SEEN)).sort(_SEEN, _EVENT, _KNOWN, *values)
+    ordered = times.with_columns(seen.alias(_SEEN))
+    ties = ordered.select(pl.struct(*on, _SEEN, _EVENT, _KNOWN).is_duplicated()).to_series()
+    order = [_SEEN, _EVENT, _KNOWN]
+    if ties.any():
+        # Only rows that tie in both times need their values compared.
+        tied = ordered.filter(ties)
+        ranked = tied.select(_FACT).hstack(values[tied[_FACT]]).sort(values.columns).select(_FACT).with_row_index(_RANK)
+        ordered = ordered.join(ranked, on=_FACT, how="left")
+        order.append(_RANK)
+    ordered = ordered.sort(order)
     if known == "then":
         ordered = ordered.filter(pl.col(_EVENT) >= pl.col(_EVENT).cum_max().over(list(on)))
-    return ordered.unique([*on, _SEEN], keep="last", maintain_order=True).drop(_KNOWN)
+    return ordered.select(*on, _SEEN, _EVENT, _FACT)
 
 
 def _check(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import date
 
 import polars as pl
-from deltalake import CommitProperties, WriterProperties, write_deltalake
+from deltalake import CommitProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, SchemaMismatchError
 
 from platform_assets.compute.content_hash import content_hash, content_hashes
@@ -26,7 +26,6 @@ from platform_assets.lake.tables import PARTITIONS_KEY, Lake, explained
 
 ATTEMPTS = 8
 _EMPTY = "empty"
-_WRITER = WriterProperties(compression="ZSTD", compression_level=3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,19 +198,19 @@ def _commit(
         path.mkdir(parents=True, exist_ok=True)
         write_deltalake(
             path, frame, mode="error", partition_by=[DAY] if partitioned else None, description=description or None,
-            commit_properties=commit, writer_properties=_WRITER,
+            commit_properties=commit,
             configuration={"delta.logRetentionDuration": "interval 3650 days"},
         )
         return 0
     table = lake.open(plan.table, version=plan.base)
     if plan.rewrite_schema:
         write_deltalake(table, frame, mode="overwrite", schema_mode="overwrite", commit_properties=commit,
-                        partition_by=[DAY] if partitioned else None, writer_properties=_WRITER)
+                        partition_by=[DAY] if partitioned else None)
     else:
         predicate = " OR ".join(_between(days) for days in ranges) if partitioned else None
         rows = frame if not partitioned else frame.filter(_in_ranges(ranges))
         write_deltalake(table, rows, mode="overwrite", predicate=predicate, commit_properties=commit,
-                        schema_mode="merge" if plan.new_columns else None, writer_properties=_WRITER)
+                        schema_mode="merge" if plan.new_columns else None)
     return table.version()
 
 

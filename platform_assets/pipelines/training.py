@@ -98,8 +98,9 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
         model.learner, preparation, preparation.encode(parts["fit"]), truth["fit"],
         preparation.encode(parts["select"]), truth["select"], run=run,
     )
-    scores = {part: np.asarray(booster.predict(preparation.encode(frame))) for part, frame in parts.items()}
-    measured = {part: performance(truth[part], scores[part]) for part in ("fit", "select", "report")}
+    judged = ("select", "report")
+    scores = {part: np.asarray(booster.predict(preparation.encode(parts[part]))) for part in judged}
+    measured = {part: performance(truth[part], scores[part]) for part in judged}
     baselines = _baselines(model, parts, truth)
     check = _beats_baselines(measured["report"], baselines)
     asset = asset_name(catalogue.name, model.name)
@@ -132,7 +133,7 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
         "model version": logged.version, "is champion": check.passed, "MLflow run": logged.run_id,
         "trees": booster.num_trees(), "inputs": len(model.inputs),
         "AUC on report": measured["report"].auc, "log loss on report": measured["report"].log_loss,
-        **{f"AUC on {part}": measured[part].auc for part in ("fit", "select")},
+        "AUC on select": measured["select"].auc,
         **{f"AUC of {name}": found.auc for name, found in baselines.items()},
     }
     made = Materialization(
@@ -157,9 +158,8 @@ def fit_lightgbm(
     import lightgbm
 
     settings = {
-        **learner.parameters, "objective": "binary", "metric": ["auc", "binary_logloss"], "verbosity": -1,
+        **learner.parameters, "objective": "binary", "metric": "binary_logloss", "verbosity": -1,
         "seed": learner.seed, "deterministic": True, "force_row_wise": True, "num_threads": os.cpu_count() or 1,
-        "first_metric_only": True,
     }
     names = list(preparation.inputs)
     categories = [name for name in names if name in preparation.levels]
@@ -167,18 +167,18 @@ def fit_lightgbm(
     held = lightgbm.Dataset(select, select_truth, reference=rows)
     callbacks = [_progress(run, learner.rounds)]
     if learner.early_stopping is not None:
-        callbacks.append(lightgbm.early_stopping(learner.early_stopping, first_metric_only=True, verbose=False))
+        callbacks.append(lightgbm.early_stopping(learner.early_stopping, verbose=False))
     return lightgbm.train(
         settings, rows, num_boost_round=learner.rounds, valid_sets=[held], valid_names=["select"], callbacks=callbacks
     )
 
 
-def _progress(run: Run, rounds: int, every: int = 100):  # type: ignore[no-untyped-def] # noqa: ANN202 - LightGBM's own type
+def _progress(run: Run, rounds: int, every: int = 20):  # type: ignore[no-untyped-def] # noqa: ANN202 - LightGBM's own type
     def say(env: lightgbm.callback.CallbackEnv) -> None:
         done = env.iteration + 1
         if done % every == 0:
-            figures = {name: value for _, name, value, *_ in env.evaluation_result_list or []}
-            run.say(f"tree {done} of at most {rounds}: select AUC {figures.get('auc', float('nan')):.4f}")
+            loss = next((value for _, _, value, *_ in env.evaluation_result_list or []), float("nan"))
+            run.say(f"tree {done} of at most {rounds}: log loss {loss:.4f} on select")
 
     return say
 

@@ -198,15 +198,17 @@ class Registry:
         encoded = pd.DataFrame(preparation.encode(example), columns=list(preparation.inputs))
         with _quiet(), mlflow.start_run(run_id=run_id):
             info = mlflow.lightgbm.log_model(
-                booster, name=name, registered_model_name=full,
+                booster, name=name,
                 signature=infer_signature(encoded, np.zeros(len(encoded))), input_example=encoded,
                 pip_requirements=[f"lightgbm=={lightgbm.__version__}", f"mlflow=={mlflow.__version__}"],
                 metadata={_PREPARATION: json.dumps(preparation.to_dict())},
             )
-        version = int(info.registered_model_version)
-        for key, value in tags.items():
-            client.set_model_version_tag(full, str(version), key, value)
-        return Logged(version=version, run_id=run_id, uri=f"models:/{full}/{version}")
+        if not client.search_registered_models(f"name = '{full}'"):
+            client.create_registered_model(full)
+        made = client.create_model_version(
+            full, source=info.model_uri, run_id=run_id, model_id=info.model_id, tags=dict(tags), await_creation_for=None
+        )
+        return Logged(version=int(made.version), run_id=run_id, uri=f"models:/{full}/{made.version}")
 
 
 def _pixels(png: bytes) -> npt.NDArray[np.uint8]:

@@ -127,8 +127,8 @@ late_arrival_model = Model(
             "cat_smooth": 50.0,
             "min_data_per_group": 200,
         },
-        rounds=600,
-        early_stopping=60,
+        rounds=400,
+        early_stopping=40,
     ),
     request=[
         "carrier", "origin", "destination", "scheduled_hour", "minute_of_day", "weekday", "distance_miles",

@@ -1,0 +1,51 @@
+# Every command works on a fresh machine with Python 3.11 and make: the environment is made when it is missing.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo dev mlflow refresh test test-all check format lock clean
+
+demo: $(STAMP)  ## a year of flights, from landed files to predictions, through Dagster
+	@$(BIN)/python -m platform_assets.defs.flights.demo
+
+dev: $(STAMP)  ## Dagster UI and daemon, with everything automatic switched on
+	@exec $(BIN)/platform-assets dev
+
+mlflow: $(STAMP)  ## MLflow UI
+	@exec $(BIN)/platform-assets mlflow
+
+refresh: $(STAMP)  ## bring every project up to date
+	@$(BIN)/platform-assets refresh
+
+test: $(STAMP)  ## the tests
+	@$(BIN)/python -m pytest
+
+test-all: $(STAMP)  ## the tests, with the long loops
+	@$(BIN)/python -m pytest -m ""
+
+check: $(STAMP)  ## format, lint, types, tests
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest
+
+format: $(STAMP)  ## lay out the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: $(STAMP)  ## pin everything anew, with hashes and without hosts
+	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-strip-extras --no-header --quiet -o requirements.lock
+
+clean:  ## remove the environment and what tools left behind
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(STAMP): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not installed; install Python 3.11, or name yours with PYTHON=..."; exit 1; }
+	@echo "making the environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.5"
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --editable .
+	@touch $(STAMP)
