@@ -4,7 +4,7 @@
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -14,12 +14,16 @@ import dagster as dg
 from platform_assets.declarations.catalogue import Catalogue, calendar
 from platform_assets.declarations.names import asset_name
 from platform_assets.declarations.tables import Declaration, Model, Source, TrainingDataset
+from platform_assets.declarations.times import Daily
 from platform_assets.lake import ledger
 from platform_assets.orchestration.metadata import key_of
 from platform_assets.orchestration.resources import PlatformResource
 from platform_assets.pipelines.checks import checks_of
 from platform_assets.pipelines.plan import plan
 from platform_assets.pipelines.run import Platform
+
+UnresolvedJob = Any
+"""What `define_asset_job` gives; Dagster does not export its type."""
 
 MOST_DAYS_A_TICK = 7
 """A sensor or schedule asks for so many days at once; the rest follow with the next ticks."""
@@ -50,11 +54,32 @@ def automation_sensor(catalogue: Catalogue) -> dg.AutomationConditionSensorDefin
     )
 
 
-def landing_sensor(catalogue: Catalogue) -> dg.SensorDefinition:
+def jobs_of(catalogue: Catalogue) -> dict[Daily | None, UnresolvedJob]:
+    """One job for each calendar (and one for what has none), since a Dagster run has one partitions definition."""
+    by_calendar: dict[Daily | None, list[str]] = {}
+    for declaration in catalogue.declarations:
+        by_calendar.setdefault(calendar(declaration), []).append(declaration.name)
+    return {
+        days: dg.define_asset_job(
+            _job_name(catalogue, days), selection=dg.AssetSelection.assets(*(key_of(catalogue, n) for n in names)),
+            description="Everything without partitions." if days is None
+            else f"Everything cut into the days from {days.first} to {days.last or 'today'}, {days.zone}.",
+        )
+        for days, names in by_calendar.items()
+    }
+
+
+def _job_name(catalogue: Catalogue, days: Daily | None) -> str:
+    if days is None:
+        return f"{catalogue.name}_whole"
+    return f"{catalogue.name}_days_from_{days.first:%Y_%m_%d}" + (f"_to_{days.last:%Y_%m_%d}" if days.last else "")
+
+
+def landing_sensor(catalogue: Catalogue, jobs: Mapping[Daily | None, UnresolvedJob]) -> dg.SensorDefinition:
     """Asks for the sources of each day whose landed files are new or changed."""
 
     @dg.sensor(
-        name=f"{catalogue.name}_landing", target=_everything(catalogue), minimum_interval_seconds=30,
+        name=f"{catalogue.name}_landing", jobs=list(jobs.values()), minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Notices a day that landed, or landed again, and ingests it.",
     )
@@ -62,22 +87,21 @@ def landing_sensor(catalogue: Catalogue) -> dg.SensorDefinition:
         asked = json.loads(context.cursor or "{}")
         found = landed_anew(platform.open(), catalogue, now=datetime.now(UTC))
         # A delivery that was refused is not asked for again until it is delivered again.
-        fresh = {unit: stamps for unit, stamps in found.items() if asked.get(unit) != stamps}
+        fresh = {unit: stamps for unit, stamps in sorted(found.items()) if asked.get(unit) != stamps}
         if not fresh:
             return dg.SkipReason("no delivery is new" if not found else
                                  f"{len(found)} deliveries were asked for already and are not in yet")
+        chosen = dict(list(fresh.items())[:MOST_DAYS_A_TICK])
         requests = [
             dg.RunRequest(
-                run_key=f"{unit}@{'+'.join(stamps.values())}",
-                asset_selection=[key_of(catalogue, name) for name in stamps],
-                partition_key=unit or None,
+                run_key=f"{unit}@{'+'.join(stamps[name] for name in names)}", job_name=jobs[days].name,
+                asset_selection=[key_of(catalogue, name) for name in names], partition_key=unit or None,
                 tags={"platform/trigger": "landing"},
             )
-            for unit, stamps in sorted(fresh.items())[:MOST_DAYS_A_TICK]
+            for unit, stamps in chosen.items()
+            for days, names in _by_calendar(catalogue, list(stamps)).items()
         ]
-        for unit, stamps in sorted(fresh.items())[:MOST_DAYS_A_TICK]:
-            asked[unit] = stamps
-        still = {unit: stamps for unit, stamps in asked.items() if unit in found}
+        still = {unit: stamps for unit, stamps in (asked | chosen).items() if unit in found}
         return dg.SensorResult(run_requests=requests, cursor=json.dumps(still, sort_keys=True))
 
     return landing
@@ -100,48 +124,43 @@ def landed_anew(platform: Platform, catalogue: Catalogue, *, now: datetime) -> d
     return found
 
 
-def nightly_schedule(catalogue: Catalogue) -> dg.ScheduleDefinition:
+def nightly_schedules(
+    catalogue: Catalogue, jobs: Mapping[Daily | None, UnresolvedJob]
+) -> list[dg.ScheduleDefinition]:
     """Each night, whatever of the newest days is out of date, whether or not a sensor saw it."""
-    daily = [d for d in catalogue.declarations if calendar(d) is not None]
-    zone = next((days.zone for d in daily if (days := calendar(d)) is not None), "UTC")
+    return [_nightly(catalogue, days, job) for days, job in jobs.items() if days is not None]
 
+
+def _nightly(catalogue: Catalogue, own: Daily, job: UnresolvedJob) -> dg.ScheduleDefinition:
     @dg.schedule(
-        name=f"{catalogue.name}_day", cron_schedule="0 6 * * *", execution_timezone=zone,
-        target=_everything(catalogue), default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="The day's run: brings the newest days up to date, sources to outcomes.",
+        name=f"{job.name}_nightly", cron_schedule="0 6 * * *", execution_timezone=own.zone, job=job,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="The day's run: brings the newest days up to date.",
     )
-    def day(context: dg.ScheduleEvaluationContext, platform: PlatformResource) -> Iterator[Any]:
+    def nightly(context: dg.ScheduleEvaluationContext, platform: PlatformResource) -> Iterator[Any]:
         at = context.scheduled_execution_time
-        stale = plan(platform.open(), catalogue, now=at)
         by_day: dict[date, list[str]] = {}
-        for step in stale.steps:
-            for days in step.days or ():
-                for one in days:
-                    by_day.setdefault(one, []).append(step.name)
+        for step in plan(platform.open(), catalogue, now=at).steps:
+            if calendar(catalogue[step.name]) == own:
+                for day in (day for days in step.days or () for day in days):
+                    by_day.setdefault(day, []).append(step.name)
         if not by_day:
-            newest = max((days.last for d in daily if (days := _closed(d, at)) is not None), default=None)
-            yield dg.SkipReason(f"every day up to {newest} is up to date" if newest else "no day is over yet")
-        for one in sorted(by_day)[-MOST_DAYS_A_TICK:]:
-            for names in _by_calendar(catalogue, by_day[one]):
-                yield dg.RunRequest(
-                    run_key=f"{at:%Y-%m-%d}/{one}/{names[0]}", partition_key=str(one),
-                    asset_selection=[key_of(catalogue, name) for name in names], tags={"platform/trigger": "nightly"},
-                )
+            closed = own.closed_until(at)
+            yield dg.SkipReason(f"every day up to {closed.last} is up to date" if closed else "no day is over yet")
+        for day in sorted(by_day)[-MOST_DAYS_A_TICK:]:
+            yield dg.RunRequest(
+                run_key=f"{at:%Y-%m-%d}/{day}", partition_key=str(day),
+                asset_selection=[key_of(catalogue, name) for name in by_day[day]], tags={"platform/trigger": "nightly"},
+            )
 
-    return day
-
-
-def _closed(declaration: Declaration, now: datetime) -> Any:
-    days = calendar(declaration)
-    return None if days is None else days.closed_until(now)
+    return nightly
 
 
-def _by_calendar(catalogue: Catalogue, names: Sequence[str]) -> list[list[str]]:
-    """A run holds assets of one partitions definition only."""
-    groups: dict[Any, list[str]] = {}
+def _by_calendar(catalogue: Catalogue, names: Sequence[str]) -> dict[Daily | None, list[str]]:
+    groups: dict[Daily | None, list[str]] = {}
     for name in names:
         groups.setdefault(calendar(catalogue[name]), []).append(name)
-    return list(groups.values())
+    return groups
 
 
 def retraining_schedule(catalogue: Catalogue) -> dg.ScheduleDefinition | None:

@@ -14,8 +14,9 @@ from platform_assets.orchestration.assets import asset_of
 from platform_assets.orchestration.automation import (
     alert_sensor,
     automation_sensor,
+    jobs_of,
     landing_sensor,
-    nightly_schedule,
+    nightly_schedules,
     retraining_schedule,
 )
 from platform_assets.orchestration.resources import resources
@@ -30,7 +31,7 @@ def build_definitions(catalogue: Catalogue, *, settings: Settings | None = None)
         settings: where to read and write; from the environment when None.
     """
     settings = settings or load_settings(os.environ)
-    retraining = retraining_schedule(catalogue)
+    retraining, jobs = retraining_schedule(catalogue), jobs_of(catalogue)
     with warnings.catch_warnings():
         # Backfill policies and freshness policies are still marked beta; the upstream tests watch them.
         for category in (dg.BetaWarning, dg.PreviewWarning):
@@ -38,9 +39,11 @@ def build_definitions(catalogue: Catalogue, *, settings: Settings | None = None)
         assets = [asset_of(catalogue, d, uri=_uri(settings, catalogue, d)) for d in catalogue.declarations]
     return dg.Definitions(
         assets=assets,
-        schedules=[nightly_schedule(catalogue), *([retraining] if retraining else [])],
+        jobs=list(jobs.values()),
+        schedules=[*nightly_schedules(catalogue, jobs), *([retraining] if retraining else [])],
         sensors=[
-            automation_sensor(catalogue), landing_sensor(catalogue), alert_sensor(catalogue, webhook=settings.webhook),
+            automation_sensor(catalogue), landing_sensor(catalogue, jobs),
+            alert_sensor(catalogue, webhook=settings.webhook),
         ],
         resources=resources(settings),
         # A step in a process of its own costs seconds of imports; the work of a day takes less.
