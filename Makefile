@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo dev mlflow refresh test test-all check format lock clean
+.PHONY: demo dev mlflow refresh test test-slow check lint format lock clean
 
 demo: $(STAMP)  ## a year of flights, from landed files to predictions, through Dagster
 	@$(BIN)/python -m platform_assets.defs.flights.demo
@@ -21,14 +21,15 @@ refresh: $(STAMP)  ## bring every project up to date
 test: $(STAMP)  ## the tests
 	@$(BIN)/python -m pytest
 
-test-all: $(STAMP)  ## the tests, with the long loops
-	@$(BIN)/python -m pytest -m ""
+test-slow: $(STAMP)  ## the long loops over faults and generated data, and the README's commands
+	@$(BIN)/python -m pytest -m slow
 
-check: $(STAMP)  ## format, lint, types, tests
+check: lint test  ## format, lint, types, tests
+
+lint: $(STAMP)  ## format, lint and types, without the tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest
 
 format: $(STAMP)  ## lay out the code
 	@$(BIN)/ruff format .

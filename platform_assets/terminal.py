@@ -91,8 +91,8 @@ def show_summary(out: Console, catalogue: Catalogue, summary: Summary) -> None:
     out.print(table)
     for model in summary.models:
         out.print()
-        out.print(f"[bold]{asset_name(catalogue.name, model.name)}[/] version {model.version}, "
-                  f"measured on {int(model.metrics['report_rows']):,} rows after everything it learned from")
+        out.print(f"[bold]{asset_name(catalogue.name, model.name)}[/] version {model.version}, judged on "
+                  f"{int(model.metrics['report_rows']):,} later rows")
         compared = Table(box=None, pad_edge=False, show_header=False)
         compared.add_row("[bold]AUC of the model[/]", f"[bold green]{model.metrics['report_auc']:.3f}[/]")
         for name, auc in model.baselines.items():

@@ -116,6 +116,19 @@ class Declaration:
         silent = [column.name for column in columns_of(schema) if not column.description]
         if silent:
             self._refuse(f"{schema.__name__} does not describe {', '.join(silent)}; add description='...' with the unit")
+        strange = [f"{column.name} ({column.dtype})" for column in columns_of(schema) if not _is_storable(column.dtype)]
+        if strange:
+            self._refuse(f"{schema.__name__} has types that a Delta table does not give back: {', '.join(strange)}; use "
+                         "text, signed integers, floats, booleans, dates, instants in microseconds, or lists of these")
+
+
+def _is_storable(dtype: pl.DataType) -> bool:
+    if isinstance(dtype, pl.List):
+        return _is_storable(dtype.inner)  # type: ignore[arg-type]
+    if isinstance(dtype, pl.Datetime):
+        return dtype.time_unit == "us" and dtype.time_zone in (None, "UTC")
+    plain = (pl.String, pl.Boolean, pl.Date, pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Float32, pl.Float64)
+    return dtype in plain
 
 
 def _parameters(function: Transform) -> tuple[str, ...]:
@@ -160,6 +173,10 @@ class Source(Declaration):
             self._refuse(f"on_invalid={self.on_invalid!r}; choose 'fail' or 'quarantine'")
         if not _parameters(self.transform):
             self._refuse("its function takes no parameter; the first is the raw frame of the landed file")
+        for name, dtype in self.raw.items():
+            if dtype not in (pl.String, pl.Boolean, pl.Date) and not dtype.is_numeric():
+                self._refuse(f"raw reads {name!r} as {dtype}; a cell is text, a number, true or false, or a date: "
+                             "read it as pl.String and parse it in the function")
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -242,6 +259,9 @@ class FeatureGroup(Declaration):
         unknown = [name for name in features if name not in self.feature_names]
         if unknown:
             self._refuse(f"it has no feature {', '.join(map(repr, unknown))}; it has {', '.join(self.feature_names)}")
+        strange = [key for key in on or {} if key not in self.keys]
+        if strange:
+            self._refuse(f"on= names {', '.join(map(repr, strange))}, which is not among its keys, {', '.join(self.keys)}")
         return Selection(
             group=self, features=features or self.feature_names, age=age, on=dict(on or {}), prefix=prefix or self.name
         )
@@ -353,12 +373,15 @@ class FeatureView(Declaration):
         super().__post_init__()
         self._require_keys(self.schema, self.keys)
         self._require_described(self.schema)
-        self._require_instant(self.schema, self.event_time, "event_time")
+        self._require_times(self.schema, self.event_time, self.prediction_time)
         self._require_list("features", self.features)
         if self.prediction_time.column is None:
             self._refuse("prediction_time must be derived from a column, such as before('departure', hours=1)")
         else:
             self._require_instant(self.schema, self.prediction_time.column, "prediction_time")
+            if self.prediction_time.column != self.event_time:
+                self._refuse(f"prediction_time is derived from {self.prediction_time.column!r}, its days from "
+                             f"{self.event_time!r}; which days of the features are read follows only if both are the same")
         if not self.features:
             self._refuse("it selects no features")
         seen: set[str] = set(self.schema.columns()) | {PREDICTION_TIME}
@@ -429,6 +452,11 @@ class TrainingDataset(Declaration):
     label: Label
     split: TimeSplit
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.label.value in {column.name for column in self.view.columns}:
+            self._refuse(f"its view {self.view.name!r} has a column {self.label.value!r} like the label; rename one of them")
+
     @property
     def input_names(self) -> tuple[str, ...]:
         return (self.view.name, self.label.name)
@@ -442,11 +470,16 @@ class TrainingDataset(Declaration):
 
 @dataclass(frozen=True, kw_only=True)
 class LightGBM:
-    """How to fit LightGBM: its own parameters, the most trees, and how long *select* may fail to improve."""
+    """How to fit LightGBM: its own parameters, the most trees, and how long *select* may fail to improve.
+
+    With `refit`, the number of trees is chosen on *select* and the model then fitted anew on *fit* and
+    *select* together, so that it has learned from everything before *report*.
+    """
 
     parameters: Mapping[str, Any]
     rounds: int
     early_stopping: int | None = None
+    refit: bool = True
     seed: int = 20130101
 
     def __post_init__(self) -> None:
@@ -512,6 +545,13 @@ class Predictions(Declaration):
 
     model: Model
     first: date
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        days = self.view.partitions
+        if self.first < days.first or (days.last is not None and self.first > days.last):
+            self._refuse(f"first={self.first} is not among the days of {self.view.name!r}, {days.first} to "
+                         f"{days.last or 'today'}")
 
     @property
     def view(self) -> FeatureView:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -94,13 +95,20 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
     truth = {part: frame.get_column(label).cast(pl.Float64).to_numpy() for part, frame in parts.items()}
     preparation = Preparation.fit(parts["fit"], inputs=model.inputs, categories=model.categories)
     run.say(f"fitting on {len(parts['fit']):,} rows of {len(model.inputs)} inputs")
-    booster = fit_lightgbm(
-        model.learner, preparation, preparation.encode(parts["fit"]), truth["fit"],
-        preparation.encode(parts["select"]), truth["select"], run=run,
-    )
-    judged = ("select", "report")
-    scores = {part: np.asarray(booster.predict(preparation.encode(parts[part]))) for part in judged}
-    measured = {part: performance(truth[part], scores[part]) for part in judged}
+    booster = fit_lightgbm(model.learner, preparation, parts["fit"], truth["fit"], (parts["select"], truth["select"]), run=run)
+    chosen = performance(truth["select"], booster.predict(preparation.encode(parts["select"])))
+    learned = parts["fit"]
+    if model.learner.refit:
+        learned = pl.concat([parts["fit"], parts["select"]])
+        trees = booster.best_iteration if booster.best_iteration > 0 else booster.num_trees()
+        run.say(f"fitting {trees} trees anew on {len(learned):,} rows")
+        preparation = Preparation.fit(learned, inputs=model.inputs, categories=model.categories)
+        booster = fit_lightgbm(
+            replace(model.learner, rounds=trees), preparation, learned,
+            np.concatenate([truth["fit"], truth["select"]]), None, run=run,
+        )
+    scores = np.asarray(booster.predict(preparation.encode(parts["report"])))
+    measured = {"select": chosen, "report": performance(truth["report"], scores)}
     baselines = _baselines(model, parts, truth)
     check = _beats_baselines(measured["report"], baselines)
     asset = asset_name(catalogue.name, model.name)
@@ -111,7 +119,7 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
         "training_dataset": asset_name(catalogue.name, model.training.name),
         "training_dataset_version": str(inputs.versions[model.training.name]),
     }
-    picture = picture_of_model(truth["report"], scores["report"], _gains(booster, preparation))
+    picture = picture_of_model(truth["report"], scores, _gains(booster, preparation))
     metrics = {f"{part}_{name}": v for part, found in measured.items() for name, v in found.to_dict().items()}
     metrics |= {f"baseline_{name.replace(' ', '_')}_auc": found.auc or 0.5 for name, found in baselines.items()}
     with platform.registry.run(catalogue.name, name=model.name, tags=tags, description=model.description) as run_id:
@@ -120,7 +128,8 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
             run_id, catalogue=catalogue.name, name=model.name, booster=booster, preparation=preparation,
             example=parts["report"].head(5), metrics=metrics, pictures={"report": picture}, tags=tags,
             parameters={**model.learner.parameters, "rounds": model.learner.rounds,
-                        "early_stopping": model.learner.early_stopping, "seed": model.learner.seed,
+                        "early_stopping": model.learner.early_stopping, "refit": model.learner.refit,
+                        "seed": model.learner.seed,
                         "trees": booster.num_trees()},
             documents={
                 "manifest.json": json.dumps(_manifest(platform, catalogue, model, inputs), indent=2),
@@ -137,7 +146,7 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
         **{f"AUC of {name}": found.auc for name, found in baselines.items()},
     }
     made = Materialization(
-        declaration=model, days=None, version=logged.version, uri=logged.uri, rows={None: len(parts["fit"])},
+        declaration=model, days=None, version=logged.version, uri=logged.uri, rows={None: len(learned)},
         hashes={}, digest=_digest(booster), is_new=True, inputs=inputs.versions,
         preview=_gains(booster, preparation).head(10), checks=[check], facts=facts, pictures={"report": picture},
     )
@@ -147,14 +156,22 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
 def fit_lightgbm(
     learner: LightGBM,
     preparation: Preparation,
-    fit: npt.NDArray[np.float64],
-    fit_truth: npt.NDArray[np.float64],
-    select: npt.NDArray[np.float64],
-    select_truth: npt.NDArray[np.float64],
+    rows: pl.DataFrame,
+    truth: npt.NDArray[np.float64],
+    held: tuple[pl.DataFrame, npt.NDArray[np.float64]] | None,
     *,
     run: Run,
 ) -> lightgbm.Booster:
-    """Grow the trees: the same bits for the same rows, settings and machine."""
+    """Grow the trees: the same bits for the same rows, settings and machine.
+
+    Args:
+        learner: the declared settings.
+        preparation: fitted on `rows`.
+        rows: what to learn from.
+        truth: its outcomes, 0 or 1.
+        held: rows and outcomes that decide when to stop; None to grow `learner.rounds` trees.
+        run: where progress is said.
+    """
     import lightgbm
 
     settings = {
@@ -163,13 +180,18 @@ def fit_lightgbm(
     }
     names = list(preparation.inputs)
     categories = [name for name in names if name in preparation.levels]
-    rows = lightgbm.Dataset(fit, fit_truth, feature_name=names, categorical_feature=categories, free_raw_data=True)
-    held = lightgbm.Dataset(select, select_truth, reference=rows)
+    learned = lightgbm.Dataset(
+        preparation.encode(rows), truth, feature_name=names, categorical_feature=categories, params=settings
+    )
     callbacks = [_progress(run, learner.rounds)]
-    if learner.early_stopping is not None:
-        callbacks.append(lightgbm.early_stopping(learner.early_stopping, verbose=False))
+    judged = []
+    if held is not None:
+        judged = [lightgbm.Dataset(preparation.encode(held[0]), held[1], reference=learned)]
+        if learner.early_stopping is not None:
+            callbacks.append(lightgbm.early_stopping(learner.early_stopping, verbose=False))
     return lightgbm.train(
-        settings, rows, num_boost_round=learner.rounds, valid_sets=[held], valid_names=["select"], callbacks=callbacks
+        settings, learned, num_boost_round=learner.rounds, valid_sets=judged, valid_names=["select"] * len(judged),
+        callbacks=callbacks,
     )
 
 
@@ -177,8 +199,8 @@ def _progress(run: Run, rounds: int, every: int = 20):  # type: ignore[no-untype
     def say(env: lightgbm.callback.CallbackEnv) -> None:
         done = env.iteration + 1
         if done % every == 0:
-            loss = next((value for _, _, value, *_ in env.evaluation_result_list or []), float("nan"))
-            run.say(f"tree {done} of at most {rounds}: log loss {loss:.4f} on select")
+            losses = [f", log loss {value:.4f} on {name}" for name, _, value, *_ in env.evaluation_result_list or []]
+            run.say(f"tree {done} of at most {rounds}{''.join(losses)}")
 
     return say
 
