@@ -92,13 +92,26 @@ def _cell_words(cells: pl.Series) -> Words:
         target = pl.UInt64 if isinstance(dtype, pl.UInt64) else pl.Int64
         words = plain.cast(target).fill_null(0).to_numpy().view(np.uint64)
     elif isinstance(dtype, pl.List):
-        words = _string_words(cells.list.eval(pl.element().cast(pl.String)).list.join("\x1f", ignore_nulls=False))
+        words = _list_words(cells)
     elif isinstance(dtype, pl.Null):
         words = np.zeros(len(cells), dtype=np.uint64)
     else:
         msg = f"content hash: column {cells.name!r} has the type {dtype}, which has no fixed hash"
         raise TypeError(msg)
     return np.where(cells.is_null().to_numpy(), _NULL, words)
+
+
+def _list_words(lists: pl.Series) -> Words:
+    """The words of each list's elements mixed with their places, with the list's length."""
+    lengths = lists.list.len().fill_null(0).to_numpy().astype(np.int64)
+    elements = lists.filter(lists.list.len() > 0).explode()
+    ends = np.cumsum(lengths)
+    starts = ends - lengths
+    place = (np.arange(len(elements), dtype=np.int64) - np.repeat(starts, lengths)).astype(np.uint64)
+    mixed = _mix(_mix(_cell_words(elements)) + place)
+    sums = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(mixed, dtype=np.uint64)])
+    words: Words = _mix(sums[ends] - sums[starts]) ^ lengths.astype(np.uint64)
+    return words
 
 
 def _string_words(texts: pl.Series) -> Words:
@@ -112,5 +125,6 @@ def _string_words(texts: pl.Series) -> Words:
     place = np.arange(len(joined), dtype=np.int64) - np.repeat(starts, lengths)
     powers = np.multiply.accumulate(np.full(max(int(lengths.max(initial=0)), 1), _BASE, dtype=np.uint64))
     sums = np.concatenate([[np.uint64(0)], np.cumsum((joined.astype(np.uint64) + np.uint64(1)) * powers[place])])
-    return _mix(sums[ends] - sums[starts]) ^ lengths.astype(np.uint64)
+    words: Words = _mix(sums[ends] - sums[starts]) ^ lengths.astype(np.uint64)
+    return words
 

@@ -51,14 +51,15 @@ def judge(
         carried: columns that stay beside the row and are not judged.
 
     Raises:
-        dataframely.SchemaError: when a column is missing or has another type.
+        polars.exceptions.ColumnNotFoundError: when a column is missing.
+        dataframely.SchemaError: when one has another type.
     """
     names = list(schema.columns())
     rows = rows.select([*names, *carried])
+    _, failure = schema.filter(rows.select(names))
     marks = pl.DataFrame({_ROW: pl.int_range(len(rows), eager=True)}).with_columns(
         rows.select(~rule.fill_null(value=True).alias(name) for name, rule in (rules or {}).items())
     )
-    _, failure = schema.filter(rows.select(names))
     if "primary_key" in failure.counts():
         repeats = ~rows.select(pl.struct(names).is_first_distinct()).to_series()
         marks = marks.with_columns(repeats.alias(DUPLICATE))

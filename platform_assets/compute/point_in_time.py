@@ -57,14 +57,14 @@ def point_in_time_join(
         The spine's columns followed by the features' other columns; lazy if the spine is lazy.
 
     Raises:
-        ValueError: at once, for a missing column, a naive instant, key types that differ or a column
-            that both sides have.
+        ValueError: at once, for a missing column, a naive instant, key types that differ, a column
+            that both sides have, or an option that does not exist.
     """
     facts = features.lazy()
     left, right = spine.lazy().collect_schema(), facts.collect_schema()
     values = [name for name in right.names() if name not in {*on, event_time, known_at}]
     _check(left, right, on=on, prediction_time=prediction_time, times=(event_time, known_at), values=values,
-           age_column=age_column, max_age=max_age)
+           age_column=age_column, max_age=max_age, known=known, boundary=boundary)
 
     def joined(asked: pl.DataFrame) -> pl.DataFrame:
         at = asked.select(*on, _instant(prediction_time).alias(_AT)).with_row_index(_ASKED)
@@ -118,7 +118,7 @@ def _in_order_of_sight(times: pl.DataFrame, values: pl.DataFrame, on: Sequence[s
     ordered = times.with_columns(seen.alias(_SEEN))
     ties = ordered.select(pl.struct(*on, _SEEN, _EVENT, _KNOWN).is_duplicated()).to_series()
     order = [_SEEN, _EVENT, _KNOWN]
-    if ties.any():
+    if values.width and ties.any():
         # Only rows that tie in both times need their values compared.
         tied = ordered.filter(ties)
         ranked = tied.select(_FACT).hstack(values[tied[_FACT]]).sort(values.columns).select(_FACT).with_row_index(_RANK)
@@ -140,9 +140,15 @@ def _check(
     values: Sequence[str],
     age_column: str | None,
     max_age: timedelta | None,
+    known: str,
+    boundary: str,
 ) -> None:
     if isinstance(on, str) or not on:
         msg = f"point-in-time join: on={on!r}; name the key columns as a list"
+        raise ValueError(msg)
+    if known not in ("then", "since") or boundary not in ("inclusive", "exclusive"):
+        msg = (f"point-in-time join: known={known!r}, boundary={boundary!r}; known is 'then' or 'since', boundary "
+               "'inclusive' or 'exclusive'")
         raise ValueError(msg)
     for side, schema, needed in (("spine", left, [*on, prediction_time]), ("features", right, [*on, *times])):
         missing = [name for name in needed if name not in schema]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -58,9 +57,10 @@ class Catalogue:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {d.name: d for d in self.declarations})
-        problems = [*self._duplicates(), *self._unknown_inputs()]
-        if not problems:
-            problems = [*self._forbidden_inputs(), *self._leaks(), *self._calendars(), *self._strangers(), *self._labels()]
+        problems = [
+            *self._duplicates(), *self._unknown_inputs(), *self._forbidden_inputs(), *self._leaks(), *self._calendars(),
+            *self._strangers(), *self._labels(),
+        ]
         try:
             order = list(TopologicalSorter({d.name: d.input_names for d in self.declarations}).static_order())
         except CycleError as error:
@@ -79,6 +79,9 @@ class Catalogue:
     def inputs(self, declaration: Declaration) -> tuple[Declaration, ...]:
         """What a declaration reads, each once."""
         return tuple(self._by_name[name] for name in dict.fromkeys(declaration.input_names))
+
+    def _known_inputs(self, declaration: Declaration) -> tuple[Declaration, ...]:
+        return tuple(self._by_name[name] for name in dict.fromkeys(declaration.input_names) if name in self._by_name)
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
@@ -105,7 +108,7 @@ class Catalogue:
         problems = []
         for d in self.declarations:
             allowed = _MAY_READ.get(type(d))
-            for read in self.inputs(d) if allowed else ():
+            for read in self._known_inputs(d) if allowed else ():
                 if isinstance(read, Label):
                     problems.append(f"{d.kind} {d.name!r} reads the label {read.name!r}; a label is never a feature")
                 elif not isinstance(read, allowed or ()):
@@ -117,7 +120,9 @@ class Catalogue:
         for view in (d for d in self.declarations if isinstance(d, FeatureView)):
             asked = view.prediction_time
             for name in view.spine_inputs:
-                read = self._by_name[name]
+                read = self._by_name.get(name)
+                if read is None:
+                    continue
                 if not isinstance(read, Source):
                     problems.append(f"the spine of {view.name!r} reads the {read.kind} {name!r}; a spine is made of sources")
                 elif not read.known_at.is_known:
@@ -145,7 +150,7 @@ class Catalogue:
         problems = []
         for d in self.declarations:
             days = calendar(d)
-            for read in self.inputs(d):
+            for read in self._known_inputs(d):
                 other = calendar(read)
                 if days is not None and other is not None and days.zone != other.zone:
                     problems.append(f"{d.name!r} is cut into days of {days.zone}, but its input {read.name!r} into "
@@ -176,7 +181,7 @@ class Catalogue:
             problems += [
                 f"{d.kind} {d.name!r} refers to another {h.kind} {h.name!r} than the one in the catalogue"
                 for h in held
-                if self._by_name[h.name] != h
+                if self._by_name.get(h.name, h) != h
             ]
         return problems
 
@@ -211,19 +216,18 @@ def reach(reader: Declaration, read: Declaration) -> Reach | None:
     elif isinstance(reader, Label):
         forth = reader.lookahead
     elif isinstance(reader, FeatureView) and isinstance(read, FeatureGroup):
-        back = max(read.max_age + max(-reader.prediction_time.delay, timedelta(0)), timedelta(0))
-    elif isinstance(reader, Outcomes) and isinstance(read, Label):
-        forth = timedelta(0)
+        back = read.max_age + max(-reader.prediction_time.delay, timedelta(0))
+        forth = max(reader.prediction_time.delay, timedelta(0))
     return Reach(back=back, forth=forth, days_back=days.days_touching(back), days_forth=days.days_touching(forth))
 
 
 def days_read(reader: Declaration, read: Declaration, days: Days) -> Days | None:
-    """The partitions of `read` that `reader` reads for `days`, clipped to those that exist."""
+    """The partitions of `read` that `reader` reads for `days`, clipped to those that exist; None where there are none."""
     extent, other = reach(reader, read), calendar(read)
     if extent is None or other is None:
         return None
     wide = days.grow(back=extent.days_back, forth=extent.days_forth)
-    return wide.clip(Days(other.first, other.last or wide.last))
+    return _existing(wide, other)
 
 
 def days_affected(reader: Declaration, read: Declaration, days: Days) -> Days | None:
@@ -232,4 +236,11 @@ def days_affected(reader: Declaration, read: Declaration, days: Days) -> Days | 
     if extent is None or own is None:
         return None
     wide = days.grow(back=extent.days_forth, forth=extent.days_back)
-    return wide.clip(Days(own.first, own.last or wide.last))
+    return _existing(wide, own)
+
+
+def _existing(days: Days, calendar: Daily) -> Days | None:
+    """The days that a calendar has, or None."""
+    if days.last < calendar.first:
+        return None
+    return days.clip(Days(calendar.first, calendar.last or days.last))

@@ -373,7 +373,7 @@ class FeatureView(Declaration):
         super().__post_init__()
         self._require_keys(self.schema, self.keys)
         self._require_described(self.schema)
-        self._require_times(self.schema, self.event_time, self.prediction_time)
+        self._require_times(self.schema, self.event_time, KnownAt(column=self.event_time))
         self._require_list("features", self.features)
         if self.prediction_time.column is None:
             self._refuse("prediction_time must be derived from a column, such as before('departure', hours=1)")
@@ -387,7 +387,8 @@ class FeatureView(Declaration):
         seen: set[str] = set(self.schema.columns()) | {PREDICTION_TIME}
         for selection in self.features:
             if not isinstance(selection, Selection):
-                self._refuse(f"features holds {selection!r}; write group.select('feature', ...)")
+                found = selection.name if isinstance(selection, Declaration) else repr(selection)
+                self._refuse(f"features holds {found}, which is no selection; write {found}.select('feature', ...)")
             for column in selection.columns:
                 if column.name in seen:
                     self._refuse(f"the column {column.name} comes twice; give one selection another prefix=...")
