@@ -109,14 +109,21 @@ def _describe_class(described: type, seen: set[int]) -> Any:
     if id(described) in seen:
         return {"again": described.__qualname__}
     seen.add(id(described))
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(described)))
-    except (OSError, SyntaxError, TypeError):
+    code = _class_code(described)
+    if code is None:
         return described.__qualname__
     members = [getattr(member, "__func__", member) for member in vars(described).values()]
     written = [m for m in members if inspect.isfunction(m) and not m.__code__.co_filename.startswith("<")]
     uses = {name: value for member in written for name, value in _named(member).items()}
-    return {"code": _dump(tree), "uses": _describe_used(uses, described.__module__, seen)}
+    return {"code": code, "uses": _describe_used(uses, described.__module__, seen)}
+
+
+@functools.cache
+def _class_code(described: type) -> str | None:
+    try:
+        return _dump(ast.parse(textwrap.dedent(inspect.getsource(described))))
+    except (OSError, SyntaxError, TypeError):
+        return None
 
 
 def _describe_function(function: types.FunctionType, seen: set[int]) -> Any:
@@ -137,6 +144,7 @@ def _package(module: str | None) -> str:
     return (module or "").partition(".")[0]
 
 
+@functools.cache
 def _code(function: types.FunctionType) -> Any:
     """What a function says: its syntax tree, or its bytecode where its source cannot be read alone."""
     if function.__name__ != "<lambda>":

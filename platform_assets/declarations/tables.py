@@ -302,7 +302,7 @@ class Selection:
         )
         if not self.age:
             return taken
-        described = f"Minutes from the event of {self.group.name} to the prediction time, also when it is too old."
+        described = f"Minutes from the event of {self.group.name} to the prediction time; null where nothing within its max_age was known."
         return (*taken, Column(name=self.age_column, dtype=pl.Float64(), description=described))
 
 

@@ -115,7 +115,7 @@ def dataset_rows(made: Platform) -> tuple[TrainingDataset, pl.DataFrame]:
     dataset = shop.CATALOGUE["returns_dataset"]
     assert isinstance(dataset, TrainingDataset)
     known = made.lake.scan("shop/order_returned").select("order_id", "known_at")
-    return dataset, made.lake.scan("shop/returns_dataset").join(known, on="order_id").collect()
+    return dataset, made.lake.scan("shop/returns_dataset").join(known, on="order_id").sort("ordered_at", "order_id").collect()
 
 
 def test_honest_splits_are_apart(made: Platform) -> None:
