@@ -7,6 +7,7 @@ lie a count of its data rows, `<day>.rows`, written last: where it does, the fil
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -106,33 +107,30 @@ class Landing:
 
     def _header(self, path: Path, columns: Mapping[str, object]) -> tuple[str, ...]:
         with path.open("rb") as file:
-            first = file.readline()
-            file.seek(0, 2)
-            size = file.tell()
-            file.seek(max(size - 1, 0))
-            whole = file.read(1) == b"\n"
-        if not size:
+            content = file.read()
+        if not content:
             msg = f"{path}: the file is empty, without even a header; deliver it again"
             raise LandedFileError(msg)
-        if not whole:
+        if not content.endswith(b"\n"):
             msg = f"{path}: the file ends in the middle of a line, so it is truncated; deliver it again"
             raise LandedFileError(msg)
         try:
-            header = tuple(next(csv.reader([first.decode()])))
+            header = tuple(next(csv.reader([content.split(b"\n", 1)[0].decode()]), ()))
         except (UnicodeDecodeError, csv.Error) as error:
             msg = f"{path}: the header cannot be read as UTF-8 text ({error}); deliver it again"
             raise LandedFileError(msg) from error
         missing = [name for name in columns if name not in header]
         if missing:
-            lines = sum(1 for _ in path.open("rb")) - 1
+            lines = content.count(b"\n") - 1
             msg = (f"{path}: the column{'s' if len(missing) > 1 else ''} {', '.join(missing)} "
                    f"{'are' if len(missing) > 1 else 'is'} missing from all {lines} rows; it has {', '.join(header)}")
             raise LandedFileError(msg)
+        _refuse_short_lines(path, content, len(header))
         return header
 
     def _read_text(self, paths: Sequence[Path], columns: Sequence[str]) -> pl.DataFrame:
         try:
-            frame = pl.scan_csv(list(paths), infer_schema=False, include_file_paths=FILE).select(*columns, FILE).collect()
+            frame = pl.scan_csv(list(paths), infer_schema=False, include_file_paths=FILE, glob=False).select(*columns, FILE).collect()
         except pl.exceptions.PolarsError as error:
             if len(paths) > 1:
                 for path in paths:
@@ -156,13 +154,33 @@ class Landing:
                 raise LandedFileError(msg)
 
 
+def _refuse_short_lines(path: Path, content: bytes, width: int) -> None:
+    """Polars fills the cells that a line lacks with nulls, which would pass for empty cells."""
+    if b'"' not in content and content.count(b",") >= content.count(b"\n") * (width - 1):
+        return
+    reader = csv.reader(io.StringIO(content.decode(errors="replace"), newline=""))
+    for fields in reader:
+        if len(fields) < width and width > 1:
+            msg = f"{path}: line {reader.line_num} has {len(fields)} of {width} fields; deliver it again"
+            raise LandedFileError(msg)
+
+
+def _cells(name: str, dtype: pl.DataType | type[pl.DataType]) -> pl.Expr:
+    """A text column as declared, null where a cell cannot be read."""
+    if dtype == pl.String:
+        return pl.col(name)
+    text = pl.col(name).str.strip_chars()
+    if dtype == pl.Boolean:
+        return text.str.to_lowercase().replace_strict({"true": True, "false": False}, default=None, return_dtype=pl.Boolean)
+    if dtype == pl.Date:
+        return text.str.to_date("%Y-%m-%d", strict=False)
+    return text.cast(dtype, strict=False)
+
+
 def _typed(
     text: pl.DataFrame, columns: Mapping[str, pl.DataType | type[pl.DataType]], stamps: Mapping[str, str]
 ) -> Landed:
-    typed = text.with_columns(
-        (pl.col(name) if dtype == pl.String else pl.col(name).str.strip_chars().cast(dtype, strict=False)).alias(name)
-        for name, dtype in columns.items()
-    )
+    typed = text.with_columns(_cells(name, dtype).alias(name) for name, dtype in columns.items())
     wrong = {
         name: text.get_column(name).is_not_null() & typed.get_column(name).is_null()
         for name, dtype in columns.items()

@@ -8,16 +8,19 @@ what is stale follows from comparing it with what is there now.
 from __future__ import annotations
 
 import json
+import random
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
 import polars as pl
 from deltalake import write_deltalake
+from deltalake.exceptions import CommitFailedError
 
 from platform_assets.declarations.names import LEDGER
 from platform_assets.declarations.times import INSTANT, Days
-from platform_assets.lake.tables import Lake, explained
+from platform_assets.lake.tables import ATTEMPTS, Lake, explained
 
 _SCHEMA = pl.Schema({
     "asset": pl.String(), "first_day": pl.Date(), "last_day": pl.Date(), "fingerprint": pl.String(),
@@ -68,8 +71,17 @@ def record(lake: Lake, entry: Entry) -> None:
     path = lake.path(LEDGER)
     with explained(path, "write"):
         path.mkdir(parents=True, exist_ok=True)
-        write_deltalake(path, row, mode="append", partition_by=["asset"],
-                        description="What each materialization was made of")
+        for attempt in range(ATTEMPTS):
+            try:
+                write_deltalake(path, row, mode="append", partition_by=["asset"],
+                                description="What each materialization was made of")
+            except CommitFailedError:
+                # Appends do not conflict, but the first ones do: each would create the table.
+                if attempt == ATTEMPTS - 1:
+                    raise
+                time.sleep(random.uniform(0.02, 0.1) * 2**attempt)  # noqa: S311 - jitter, not a secret
+            else:
+                return
 
 
 def entries(lake: Lake, asset: str) -> list[Entry]:
@@ -77,7 +89,8 @@ def entries(lake: Lake, asset: str) -> list[Entry]:
     if lake.version(LEDGER) is None:
         return []
     with explained(lake.path(LEDGER), "read"):
-        rows = lake.scan(LEDGER).filter(pl.col("asset") == asset).sort("recorded_at", descending=True).collect()
+        rows = lake.scan(LEDGER).filter(pl.col("asset") == asset).collect()
+        rows = rows.sort("recorded_at", "version", descending=True)
     return [_entry(row) for row in rows.iter_rows(named=True)]
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from deltalake import DeltaTable
@@ -17,6 +18,8 @@ from platform_assets.declarations.names import DAY
 from platform_assets.declarations.times import Days
 from platform_assets.errors import TableError, TableMissing
 
+ATTEMPTS = 8
+"""How often a commit is tried when other writers are faster."""
 PARTITIONS_KEY = "platform.partitions"
 """Commit metadata: the days a commit rewrote, as JSON pairs of first and last."""
 
@@ -47,8 +50,9 @@ class Lake:
 
     def version(self, folder: str) -> int | None:
         """The newest version of a table, or None when it does not exist."""
-        if not DeltaTable.is_deltatable(str(self.path(folder))):
-            return None
+        with explained(self.path(folder), "read"):
+            if not DeltaTable.is_deltatable(str(self.path(folder))):
+                return None
         return self.open(folder).version()
 
     def scan(self, folder: str, *, version: int | None = None, days: Days | None = None) -> pl.LazyFrame:
@@ -63,16 +67,27 @@ class Lake:
             date.fromisoformat(partition[DAY]) for partition in self.open(folder, version=version).partitions()
         }
 
+    def commits(self, folder: str, *, since: int, until: int) -> list[dict[str, Any]] | None:
+        """What the versions after `since` up to `until` say of themselves, newest first; None when one is gone."""
+        table = self.open(folder)
+        # Asked at an older version, history() lists the newest commits all the same, under wrong numbers.
+        wanted = table.version() - since
+        found = table.history(limit=wanted) if wanted > 0 else []
+        return None if len(found) < wanted else [commit for commit in found if commit["version"] <= until]
+
     def changed_days(self, folder: str, *, since: int, until: int) -> set[date] | None:
         """The days rewritten by the versions after `since` up to `until`.
 
         Returns:
-            The days, or None when a commit in between does not say what it changed.
+            The days, or None when a commit in between is gone or does not say what it changed.
         """
         if until <= since:
             return set()
         changed: set[date] = set()
-        for commit in self.open(folder, version=until).history(limit=until - since):
+        commits = self.commits(folder, since=since, until=until)
+        if commits is None:
+            return None
+        for commit in commits:
             if commit.get("operation") in ("OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES"):
                 continue
             said = commit.get(PARTITIONS_KEY)

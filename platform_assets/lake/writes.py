@@ -22,9 +22,8 @@ from platform_assets.declarations.names import DAY
 from platform_assets.declarations.tables import Column
 from platform_assets.declarations.times import Days, day_ranges
 from platform_assets.errors import SchemaChanged, TableError, WriteConflict, WriteRefused
-from platform_assets.lake.tables import PARTITIONS_KEY, Lake, explained
+from platform_assets.lake.tables import ATTEMPTS, PARTITIONS_KEY, Lake, explained
 
-ATTEMPTS = 8
 _EMPTY = "empty"
 
 
@@ -118,6 +117,7 @@ def plan_write(
     if base is None:
         ranges = () if days is None else (days,)
         return WritePlan(table=table, base=None, days=days, replace=ranges, hashes=fresh, rows=rows)
+    _refuse_other_cut(lake, table, base, days)
     added, removed, retyped = _schema_changes(lake, table, base, columns)
     whole = days is None or lake.days(table, version=base) <= set(days)
     if (removed or retyped) and not whole:
@@ -234,6 +234,15 @@ def _refuse_strangers(table: str, frame: pl.DataFrame, days: Days) -> None:
         msg = (f"table {table}: {len(strangers)} rows lie on {', '.join(map(str, found[:5]))}, outside {days}, which "
                "is all this write may replace")
         raise WriteRefused(msg)
+
+
+def _refuse_other_cut(lake: Lake, table: str, version: int, days: Days | None) -> None:
+    is_daily = DAY in lake.scan(table, version=version).collect_schema()
+    if is_daily != (days is not None):
+        there, now = ("cut into days", "one piece") if is_daily else ("one piece", "cut into days")
+        msg = (f"table {table}: it is {there} there and {now} now; declare it under a new name, or remove "
+               f"{lake.path(table)} and materialize it again")
+        raise SchemaChanged(msg)
 
 
 def _hash_days(frame: pl.DataFrame, days: Days | None) -> dict[date | None, str]:

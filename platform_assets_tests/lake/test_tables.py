@@ -1,0 +1,110 @@
+"""What a table holds, which days a version changed, and what is said when it cannot be read."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from platform_assets.errors import TableError, TableMissing
+from platform_assets.lake.tables import Lake
+from platform_assets_tests.lake.writers import TABLE, day, days, put, rows
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    lake = Lake(tmp_path / "lake")
+    put(lake, rows(("a", 1, 1), ("a", 2, 2), ("a", 3, 3)), days(1, 3))
+    return lake
+
+
+def log_of(lake: Lake) -> Path:
+    return lake.path(TABLE) / "_delta_log"
+
+
+def test_a_table_that_was_never_written_has_no_version(lake: Lake) -> None:
+    assert lake.version("shop/returns") is None
+    with pytest.raises(TableMissing, match=r"table shop/returns: nothing has been written to .*shop/returns yet; materialize shop/returns first"):
+        lake.scan("shop/returns")
+
+
+def test_days_are_read_from_the_log_and_filter_what_is_read(lake: Lake) -> None:
+    assert lake.days(TABLE) == {day(1), day(2), day(3)}
+    assert lake.scan(TABLE, days=days(2, 3)).select("value").collect()["value"].sort().to_list() == [2, 3]
+
+
+def test_changed_days_are_those_that_the_versions_in_between_rewrote(lake: Lake) -> None:
+    put(lake, rows(("b", 1, 1)), days(1))
+    put(lake, rows(("b", 2, 2), ("a", 3, 3)), days(2, 3))
+    put(lake, rows(), days(3))
+    assert lake.changed_days(TABLE, since=0, until=3) == {day(1), day(2), day(3)}
+    assert lake.changed_days(TABLE, since=1, until=2) == {day(2)}
+    assert lake.changed_days(TABLE, since=2, until=3) == {day(3)}
+    assert lake.changed_days(TABLE, since=3, until=3) == set()
+
+
+def test_compaction_changes_no_day(lake: Lake) -> None:
+    for value in range(3):
+        put(lake, rows(*[("b", value, 1)] * (value + 1)), days(1))
+    lake.open(TABLE).optimize.compact(min_commit_interval=0)
+    first = lake.version(TABLE)
+    put(lake, rows(("c", 1, 2)), days(2))
+    table = lake.open(TABLE)
+    table.optimize.z_order(["key"])
+    table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+    until = lake.version(TABLE)
+    assert first is not None
+    assert until is not None
+    assert until > first + 1
+    assert lake.changed_days(TABLE, since=first, until=until) == {day(2)}
+
+
+def test_a_commit_of_a_stranger_makes_the_changed_days_unknown(lake: Lake) -> None:
+    lake.open(TABLE).delete("value = 2")
+    assert lake.changed_days(TABLE, since=0, until=1) is None
+
+
+def test_a_commit_that_was_cleaned_away_makes_the_changed_days_unknown(lake: Lake) -> None:
+    put(lake, rows(("b", 1, 1)), days(1))
+    put(lake, rows(("b", 2, 2)), days(2))
+    lake.open(TABLE).create_checkpoint()
+    (log_of(lake) / f"{1:020}.json").unlink()
+    assert lake.changed_days(TABLE, since=0, until=2) is None
+
+
+def test_a_corrupt_log_entry_names_the_table(lake: Lake) -> None:
+    put(lake, rows(("b", 1, 1)), days(1))
+    (log_of(lake) / f"{1:020}.json").write_text('{"add": {"path"')
+    for attempt in (
+        lambda: lake.version(TABLE), lambda: lake.scan(TABLE), lambda: lake.days(TABLE), lambda: put(lake, rows(), days(1)),
+        lambda: lake.changed_days(TABLE, since=0, until=1),
+    ):
+        with pytest.raises(TableError, match=r"cannot read the table at .*lake/shop/orders: .*"):
+            attempt()
+
+
+def test_a_missing_folder_is_a_table_that_was_never_written(lake: Lake) -> None:
+    shutil.rmtree(lake.path(TABLE))
+    assert lake.version(TABLE) is None
+    with pytest.raises(TableMissing, match="table shop/orders: nothing has been written"):
+        lake.days(TABLE)
+
+
+def test_a_file_in_the_place_of_the_folder_names_the_table(lake: Lake) -> None:
+    shutil.rmtree(lake.path(TABLE))
+    lake.path(TABLE).write_text("not a folder")
+    with pytest.raises(TableError, match=r"cannot read the table at .*shop/orders"):
+        lake.version(TABLE)
+
+
+def test_a_missing_data_file_stops_the_write_that_has_to_compare_with_it(lake: Lake) -> None:
+    for file in lake.path(TABLE).rglob("*.parquet"):
+        file.unlink()
+    with pytest.raises(TableError, match=r"cannot read the table at .*shop/orders: No such file"):
+        put(lake, rows(("b", 1, 1)), days(1))
+
+
+def test_a_version_that_is_not_there_names_the_table(lake: Lake) -> None:
+    with pytest.raises(TableError, match=r"cannot read the table at .*shop/orders: .*version 9"):
+        lake.open(TABLE, version=9)
