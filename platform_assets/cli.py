@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import socket
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         return int(chosen.run(load_settings(os.environ), chosen))
-    except PlatformError as error:
+    except (PlatformError, OSError) as error:
         print(f"platform-assets: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -40,6 +41,8 @@ def refresh(settings: Settings, chosen: argparse.Namespace) -> int:
     """Bring every project up to date, or with `--plan` only say what is not."""
     from platform_assets.orchestration.projects import find_catalogues
 
+    if not chosen.plan:
+        settings.require_writable()
     for catalogue in find_catalogues():
         bring_up_to_date(settings, catalogue_name=catalogue.name, only_plan=chosen.plan)
     return 0
@@ -54,6 +57,7 @@ def bring_up_to_date(settings: Settings, *, catalogue_name: str, only_plan: bool
     from platform_assets.orchestration.definitions import build_definitions
     from platform_assets.orchestration.instance import open_instance
     from platform_assets.orchestration.projects import find_catalogues
+    from platform_assets.orchestration.records import compare_records, with_unrecorded
     from platform_assets.orchestration.refresh import carry_out, divide
     from platform_assets.orchestration.resources import resources
     from platform_assets.pipelines.plan import plan
@@ -64,15 +68,18 @@ def bring_up_to_date(settings: Settings, *, catalogue_name: str, only_plan: bool
     catalogue = next(c for c in find_catalogues() if c.name == catalogue_name)
     platform = resources(settings)["platform"].open()
     stale = plan(platform, catalogue, now=datetime.now(UTC))
-    if only_plan or not stale.steps or stale.waiting:
-        show_plan(out, catalogue, stale)
     if only_plan:
+        show_plan(out, catalogue, stale)
         return
-    if stale.steps:
+    with open_instance(settings) as instance:
+        stale = with_unrecorded(stale, catalogue, compare_records(instance, platform, catalogue))
+        if not stale.steps or stale.waiting:
+            show_plan(out, catalogue, stale)
         runs = divide(catalogue, stale)
-        definitions = build_definitions(catalogue, settings=settings)
-        with open_instance(settings) as instance, Follow(out, sum(len(run.names) for run in runs)) as report:
-            carry_out(definitions, instance, catalogue, runs, report=report)
+        if runs:
+            definitions = build_definitions(catalogue, settings=settings)
+            with Follow(out, sum(len(run.names) for run in runs)) as report:
+                carry_out(definitions, instance, catalogue, runs, report=report)
     show_summary(out, catalogue, summarize(platform, catalogue))
     show_places(out, settings, NEXT)
 
@@ -111,13 +118,17 @@ def _become(command: Sequence[str]) -> int:
 
 
 def _require_free(host: str, port: int, setting: str) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
             msg = f"port {port} on {host} cannot be used ({error.strerror}); free it, or choose another with {setting}"
-            raise SettingsError(msg) from error
+        else:
+            msg = f"this machine cannot listen on {host} ({error.strerror}); choose another address with PLATFORM_HOST"
+        raise SettingsError(msg) from error
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
@@ -50,7 +51,7 @@ class Follow:
         if sign.state == "started":
             self._started[sign.asset] = time.monotonic()
         elif sign.state == "said":
-            self._said[sign.asset] = sign.message.splitlines()[0]
+            self._said[sign.asset] = escape(sign.message.partition("\n")[0])
         if sign.state in ("started", "said"):
             doing = f" {self._done + 1}/{self._total} {sign.asset}  [dim]{self._said.get(sign.asset, '')}"
             self._live.update(Spinner("dots", Text.from_markup(doing, overflow="ellipsis")))

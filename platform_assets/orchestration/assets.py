@@ -61,7 +61,7 @@ def asset_of(catalogue: Catalogue, declaration: Declaration, *, uri: str) -> dg.
     )
     def body(context: dg.AssetExecutionContext, platform: PlatformResource) -> Iterator[object]:
         started = time.perf_counter()
-        run = Run(run_id=context.run_id, now=datetime.now(UTC), say=context.log.info)
+        run = Run(run_id=context.run.run_id, now=datetime.now(UTC), say=context.log.info)
         try:
             made = materialize(platform.open(), catalogue, declaration.name, run, days=days_of_run(context))
         except PlatformError as error:
@@ -95,11 +95,13 @@ def _events(
                      + ("" if made.is_new else " as before: the content is equal"))
     light, heavy = run_metadata(made, seconds), heavy_metadata(made)
     if made.days is None:
-        metadata = {**light, **heavy, "dagster/row_count": made.row_count}
+        metadata = {**heavy, **light} | ({} if isinstance(made.declaration, Model) else {"dagster/row_count": made.row_count})
     else:
         metadata = light
         for day, rows in made.rows.items():
-            context.add_asset_metadata({"dagster/partition_row_count": rows}, asset_key=key, partition_key=str(day))
+            context.add_asset_metadata(
+                {"dagster/partition_row_count": rows, "content hash": made.hashes[day]}, asset_key=key, partition_key=str(day)
+            )
         # The newest day's event is the one that the asset's page opens with.
         context.add_asset_metadata(
             {**heavy, "dagster/row_count": made.row_count}, asset_key=key, partition_key=str(made.days.last)

@@ -1,55 +1,62 @@
-"""When things run by themselves: a day lands, the night comes, the month turns, something goes wrong."""
+"""When things run by themselves: a day lands, its inputs change, the night comes, the month turns."""
 
 # No `from __future__ import annotations`: Dagster reads the types of contexts and resources, not their text.
 import json
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+from dagster._core.storage.tags import SENSOR_NAME_TAG
 
-from platform_assets.declarations.catalogue import Catalogue, calendar
+from platform_assets.declarations.catalogue import Catalogue, calendar, days_read
 from platform_assets.declarations.names import asset_name
 from platform_assets.declarations.tables import Declaration, Model, Source, TrainingDataset
-from platform_assets.declarations.times import Daily
+from platform_assets.declarations.times import Daily, Days
 from platform_assets.lake import ledger
 from platform_assets.orchestration.metadata import key_of
+from platform_assets.orchestration.records import Records, compare_records
 from platform_assets.orchestration.resources import PlatformResource
-from platform_assets.pipelines.checks import checks_of
-from platform_assets.pipelines.plan import plan
 from platform_assets.pipelines.run import Platform
 
 UnresolvedJob = Any
 """What `define_asset_job` gives; Dagster does not export its type."""
 
+Deliveries = Mapping[str, Mapping[str, str]]
+"""By day ("" for snapshots) and source, the stamp of a delivery."""
+
+TRIGGER = "platform/trigger"
+"""The tag that says of a run what started it."""
+
 MOST_DAYS_A_TICK = 7
 """A sensor or schedule asks for so many days at once; the rest follow with the next ticks."""
 
-_WEBHOOK_SECONDS = 10
+_SHOWN = 3
 
 
 def condition_of(catalogue: Catalogue, declaration: Declaration) -> dg.AutomationCondition | None:
     """Follow the inputs, on every day they change; sources and training have triggers of their own.
 
-    A new champion alone does not score the past again.
+    A new champion alone does not score the past again, and a challenger that failed its check does not stop
+    the champion that there is; but without any model there is nothing to score with.
     """
     if isinstance(declaration, Source | TrainingDataset | Model):
         return None
     follow = dg.AutomationCondition.eager().without(dg.AutomationCondition.in_latest_time_window())
+    follow &= dg.AutomationCondition.all_deps_blocking_checks_passed()
     models = [key_of(catalogue, read.name) for read in catalogue.inputs(declaration) if isinstance(read, Model)]
     if models:
-        follow = follow.ignore(dg.AssetSelection.assets(*models))
-    return (follow & dg.AutomationCondition.all_deps_blocking_checks_passed()).with_label("follow the inputs")
+        chosen = dg.AssetSelection.assets(*models)
+        follow = follow.ignore(chosen) & ~dg.AutomationCondition.any_deps_missing().allow(chosen)
+    return follow.with_label("follow the inputs")
 
 
 def automation_sensor(catalogue: Catalogue) -> dg.AutomationConditionSensorDefinition:
     """Evaluates the conditions of this catalogue's assets."""
     return dg.AutomationConditionSensorDefinition(
         f"{catalogue.name}_automation", target=_everything(catalogue), minimum_interval_seconds=30,
-        default_status=dg.DefaultSensorStatus.RUNNING,
+        default_status=dg.DefaultSensorStatus.RUNNING, run_tags={TRIGGER: "automation"},
         description="Materializes derived assets on the days on which their inputs changed.",
     )
 
@@ -76,7 +83,7 @@ def _job_name(catalogue: Catalogue, days: Daily | None) -> str:
 
 
 def landing_sensor(catalogue: Catalogue, jobs: Mapping[Daily | None, UnresolvedJob]) -> dg.SensorDefinition:
-    """Asks for the sources of each day whose landed files are new or changed."""
+    """Asks for the sources of each day whose landed files are new or changed, oldest day first."""
 
     @dg.sensor(
         name=f"{catalogue.name}_landing", jobs=list(jobs.values()), minimum_interval_seconds=30,
@@ -84,32 +91,41 @@ def landing_sensor(catalogue: Catalogue, jobs: Mapping[Daily | None, UnresolvedJ
         description="Notices a day that landed, or landed again, and ingests it.",
     )
     def landing(context: dg.SensorEvaluationContext, platform: PlatformResource) -> dg.SensorResult | dg.SkipReason:
-        asked = json.loads(context.cursor or "{}")
+        asked: Deliveries = json.loads(context.cursor or "{}")
         found = landed_anew(platform.open(), catalogue, now=datetime.now(UTC))
+        if not found:
+            return dg.SkipReason("no delivery is new")
         # A delivery that was refused is not asked for again until it is delivered again.
-        fresh = {unit: stamps for unit, stamps in sorted(found.items()) if asked.get(unit) != stamps}
+        fresh = _without(found, asked)
         if not fresh:
-            return dg.SkipReason("no delivery is new" if not found else
-                                 f"{len(found)} deliveries were asked for already and are not in yet")
+            return dg.SkipReason(f"the deliveries of {_say_units(found)} were asked for already and are not in yet")
+        # Without a brake, a year that lands at once would stand in the queue before everything else.
+        going = dg.RunsFilter(tags={SENSOR_NAME_TAG: f"{catalogue.name}_landing"}, statuses=list(NOT_FINISHED_STATUSES))
+        if context.instance.get_runs_count(going) >= MOST_DAYS_A_TICK:
+            return dg.SkipReason(f"{_say_units(fresh)} landed; asked for when the runs under way are done")
         chosen = dict(list(fresh.items())[:MOST_DAYS_A_TICK])
         requests = [
             dg.RunRequest(
                 run_key=f"{unit}@{'+'.join(stamps[name] for name in names)}", job_name=jobs[days].name,
                 asset_selection=[key_of(catalogue, name) for name in names], partition_key=unit or None,
-                tags={"platform/trigger": "landing"},
+                tags={TRIGGER: "landing"},
             )
             for unit, stamps in chosen.items()
             for days, names in _by_calendar(catalogue, list(stamps)).items()
         ]
-        still = {unit: stamps for unit, stamps in (asked | chosen).items() if unit in found}
-        return dg.SensorResult(run_requests=requests, cursor=json.dumps(still, sort_keys=True))
+        seen = {unit: asked.get(unit, {}) | chosen.get(unit, {}) for unit in found}
+        return dg.SensorResult(run_requests=requests, cursor=json.dumps(seen, sort_keys=True))
 
     return landing
 
 
-def landed_anew(platform: Platform, catalogue: Catalogue, *, now: datetime) -> dict[str, dict[str, str]]:
-    """The deliveries that the ledger has not seen: per day ("" for snapshots) the stamp of each source."""
+def landed_anew(platform: Platform, catalogue: Catalogue, *, now: datetime) -> Deliveries:
+    """The deliveries that the ledger has not seen and that can be read, by day.
+
+    Sources that read a snapshot which has just landed for the first time wait until it is in.
+    """
     found: dict[str, dict[str, str]] = {}
+    first_time = set()
     for source in catalogue.of_kind(Source):
         latest = ledger.latest(platform.lake, asset_name(catalogue.name, source.name))
         days: Sequence[date | None] = [None]
@@ -121,13 +137,18 @@ def landed_anew(platform: Platform, catalogue: Catalogue, *, now: datetime) -> d
             unit = "" if day is None else str(day)
             if stamp is not None and (entry is None or entry.stamps.get(unit) != stamp):
                 found.setdefault(unit, {})[source.name] = stamp
-    return found
+                if day is None and entry is None:
+                    first_time.add(source.name)
+    return {
+        unit: ready for unit, stamps in sorted(found.items())
+        if (ready := {n: stamp for n, stamp in stamps.items() if first_time.isdisjoint(catalogue[n].input_names)})
+    }
 
 
 def nightly_schedules(
     catalogue: Catalogue, jobs: Mapping[Daily | None, UnresolvedJob]
 ) -> list[dg.ScheduleDefinition]:
-    """Each night, whatever of the newest days is out of date, whether or not a sensor saw it."""
+    """Each night, whatever of the newest days was left over, whether or not a sensor saw it."""
     return [_nightly(catalogue, days, job) for days, job in jobs.items() if days is not None]
 
 
@@ -135,25 +156,64 @@ def _nightly(catalogue: Catalogue, own: Daily, job: UnresolvedJob) -> dg.Schedul
     @dg.schedule(
         name=f"{job.name}_nightly", cron_schedule="0 6 * * *", execution_timezone=own.zone, job=job,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="The day's run: brings the newest days up to date.",
+        description="The day's run: deliveries that are not in, and days that were never computed.",
     )
     def nightly(context: dg.ScheduleEvaluationContext, platform: PlatformResource) -> Iterator[Any]:
         at = context.scheduled_execution_time
-        by_day: dict[date, list[str]] = {}
-        for step in plan(platform.open(), catalogue, now=at).steps:
-            if calendar(catalogue[step.name]) == own:
-                for day in (day for days in step.days or () for day in days):
-                    by_day.setdefault(day, []).append(step.name)
-        if not by_day:
+        opened = platform.open()
+        wanted = left_over(opened, catalogue, own, now=at, records=compare_records(context.instance, opened, catalogue))
+        if not wanted:
             closed = own.closed_until(at)
-            yield dg.SkipReason(f"every day up to {closed.last} is up to date" if closed else "no day is over yet")
-        for day in sorted(by_day)[-MOST_DAYS_A_TICK:]:
+            yield dg.SkipReason(f"nothing up to {closed.last} is left over" if closed else "no day is over yet")
+        for day in sorted(wanted)[-MOST_DAYS_A_TICK:]:
             yield dg.RunRequest(
                 run_key=f"{at:%Y-%m-%d}/{day}", partition_key=str(day),
-                asset_selection=[key_of(catalogue, name) for name in by_day[day]], tags={"platform/trigger": "nightly"},
+                asset_selection=[key_of(catalogue, name) for name in wanted[day]], tags={TRIGGER: "nightly"},
             )
 
     return nightly
+
+
+def left_over(
+    platform: Platform, catalogue: Catalogue, own: Daily, *, now: datetime, records: Records
+) -> dict[date, list[str]]:
+    """What could run on each closed day of a calendar: deliveries that are not in, days that were never computed.
+
+    A changed declaration is left to a refresh, which rewrites every day of it and not just the newest; what
+    waits for another calendar's run follows it by its condition.
+
+    Args:
+        platform: where everything lives.
+        catalogue: what is declared.
+        own: the calendar.
+        now: days that are not over at this instant (UTC) are not looked at.
+        records: what is materialized.
+    """
+    delivered, there = landed_anew(platform, catalogue, now=now), records.sound
+    left: dict[date, list[str]] = {}
+    for declaration in catalogue.declarations:
+        name = declaration.name
+        for day in (calendar(declaration) == own and own.closed_until(now)) or ():
+            if isinstance(declaration, Source):
+                wanted = name in delivered.get(str(day), {}) or day in records.lost.get(name, ())
+            else:
+                wanted = day not in there[name] and _can_run(catalogue, declaration, day, there, left)
+            if wanted:
+                left.setdefault(day, []).append(name)
+    return left
+
+
+def _can_run(
+    catalogue: Catalogue, declaration: Declaration, day: date, there: Mapping[str, set[date | None]],
+    along: Mapping[date, Sequence[str]],
+) -> bool:
+    """Whether all that a day reads is there, or is made along with it in the same run."""
+    for read in catalogue.inputs(declaration):
+        reached = (None,) if calendar(read) is None else days_read(declaration, read, Days(day, day)) or ()
+        for needed in reached:
+            if needed not in there[read.name] and not (needed == day and read.name in along.get(day, ())):
+                return False
+    return True
 
 
 def _by_calendar(catalogue: Catalogue, names: Sequence[str]) -> dict[Daily | None, list[str]]:
@@ -163,95 +223,39 @@ def _by_calendar(catalogue: Catalogue, names: Sequence[str]) -> dict[Daily | Non
     return groups
 
 
-def retraining_schedule(catalogue: Catalogue) -> dg.ScheduleDefinition | None:
-    """On the first of each month: training datasets and models."""
+def _without(found: Deliveries, asked: Deliveries) -> Deliveries:
+    """The deliveries that were not asked for yet, as they stand now."""
+    left = {
+        unit: {name: stamp for name, stamp in stamps.items() if asked.get(unit, {}).get(name) != stamp}
+        for unit, stamps in found.items()
+    }
+    return {unit: stamps for unit, stamps in left.items() if stamps}
+
+
+def _say_units(deliveries: Deliveries) -> str:
+    units = [unit or "snapshots" for unit in deliveries]
+    return ", ".join(units[:_SHOWN]) + (f" and {len(units) - _SHOWN} more" if len(units) > _SHOWN else "")
+
+
+def retraining_job(catalogue: Catalogue) -> UnresolvedJob | None:
+    """Training datasets and models, to be launched by hand or by the month; None without any."""
     wanted = [d.name for d in catalogue.declarations if isinstance(d, TrainingDataset | Model)]
     if not wanted:
         return None
+    return dg.define_asset_job(
+        f"{catalogue.name}_retraining",
+        selection=dg.AssetSelection.assets(*(key_of(catalogue, name) for name in wanted)),
+        description="Rebuilds the training datasets and fits the models anew.",
+    )
+
+
+def retraining_schedule(job: UnresolvedJob) -> dg.ScheduleDefinition:
+    """On the first of each month."""
     return dg.ScheduleDefinition(
-        name=f"{catalogue.name}_retraining", cron_schedule="0 3 1 * *",
-        target=dg.AssetSelection.assets(*(key_of(catalogue, name) for name in wanted)),
+        name=f"{job.name}_monthly", job=job, cron_schedule="0 3 1 * *", tags={TRIGGER: "retraining"},
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Rebuilds the training datasets and fits the models anew, once a month.",
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Incident:
-    """Something to tell people: what, since when it counts, and in one sentence why."""
-
-    name: str
-    kind: str
-    message: str
-    marker: str
-
-
-def alert_sensor(catalogue: Catalogue, *, webhook: str | None) -> dg.SensorDefinition:
-    """Reports each failed check and stale asset once, to the log and to the webhook if there is one."""
-
-    @dg.sensor(
-        name=f"{catalogue.name}_alerts", minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Reports failed checks and stale assets once each, to the log and the webhook.",
-    )
-    def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        told: dict[str, str] = json.loads(context.cursor or "{}")
-        found = {incident.name: incident for incident in incidents(context.instance, catalogue)}
-        fresh = [incident for incident in found.values() if told.get(incident.name) != incident.marker]
-        delivered = []
-        for incident in fresh:
-            context.log.warning(f"{incident.kind}: {incident.message}")
-            if webhook is None or post(webhook, incident, say=context.log.error):
-                delivered.append(incident)
-        ended = [name for name in told if name not in found]
-        kept = {name: marker for name, marker in told.items() if name in found}
-        context.update_cursor(json.dumps(kept | {i.name: i.marker for i in delivered}, sort_keys=True))
-        return dg.SkipReason(f"{len(fresh)} reported, {len(ended)} over, {len(found)} open")
-
-    return alerts
-
-
-def incidents(instance: dg.DagsterInstance, catalogue: Catalogue) -> list[Incident]:
-    """The checks whose newest result is a failure, and the assets that their freshness policy calls stale."""
-    from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
-
-    keys = {key_of(catalogue, d.name): d for d in catalogue.declarations}
-    wanted = [dg.AssetCheckKey(key, check.name) for key, d in keys.items() for check in checks_of(d)]
-    found = []
-    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(wanted)
-    for check, record in latest.items():
-        if record.status != AssetCheckExecutionRecordStatus.FAILED or record.event is None:
-            continue
-        evaluation = record.event.dagster_event.event_specific_data  # type: ignore[union-attr]
-        said = getattr(evaluation, "description", None) or "no description"
-        found.append(Incident(
-            name=f"{check.asset_key.to_user_string()}:{check.name}", kind="check failed", marker=said,
-            message=f"{check.asset_key.to_user_string()} failed {check.name}: {said} (run {record.run_id})",
-        ))
-    dated = [key for key, d in keys.items() if d.freshness is not None]
-    for key, record in instance.get_freshness_state_records(dated).items():
-        state = record.freshness_state.value
-        if state == "FAIL":
-            limit = keys[key].freshness
-            found.append(Incident(
-                name=f"{key.to_user_string()}:freshness", kind="stale", marker=state,
-                message=f"{key.to_user_string()} has not been materialized within {limit.fail if limit else 'its limit'}",
-            ))
-    return found
-
-
-def post(address: str, incident: Incident, *, say: Callable[[str], None]) -> bool:
-    """Post an incident as JSON (`kind`, `name`, `message`, `text`); False, and a line in the log, when nobody took it."""
-    body = {"kind": incident.kind, "name": incident.name, "message": incident.message,
-            "text": f"{incident.kind}: {incident.message}"}
-    request = urllib.request.Request(  # noqa: S310 - http(s) only, checked in the settings
-        address, data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=_WEBHOOK_SECONDS):  # noqa: S310
-            return True
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        say(f"the webhook did not take it ({error}); it will be told again with the next tick")
-        return False
 
 
 def _everything(catalogue: Catalogue) -> dg.AssetSelection:

@@ -10,13 +10,14 @@ import dagster as dg
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.names import registered_model, table_folder
 from platform_assets.declarations.tables import Declaration, Model
+from platform_assets.orchestration.alerts import alert_sensor
 from platform_assets.orchestration.assets import asset_of
 from platform_assets.orchestration.automation import (
-    alert_sensor,
     automation_sensor,
     jobs_of,
     landing_sensor,
     nightly_schedules,
+    retraining_job,
     retraining_schedule,
 )
 from platform_assets.orchestration.resources import resources
@@ -31,7 +32,7 @@ def build_definitions(catalogue: Catalogue, *, settings: Settings | None = None)
         settings: where to read and write; from the environment when None.
     """
     settings = settings or load_settings(os.environ)
-    retraining, jobs = retraining_schedule(catalogue), jobs_of(catalogue)
+    jobs, retraining = jobs_of(catalogue), retraining_job(catalogue)
     with warnings.catch_warnings():
         # Backfill policies and freshness policies are still marked beta; the upstream tests watch them.
         for category in (dg.BetaWarning, dg.PreviewWarning):
@@ -39,8 +40,8 @@ def build_definitions(catalogue: Catalogue, *, settings: Settings | None = None)
         assets = [asset_of(catalogue, d, uri=_uri(settings, catalogue, d)) for d in catalogue.declarations]
     return dg.Definitions(
         assets=assets,
-        jobs=list(jobs.values()),
-        schedules=[*nightly_schedules(catalogue, jobs), *([retraining] if retraining else [])],
+        jobs=[*jobs.values(), *([retraining] if retraining else [])],
+        schedules=[*nightly_schedules(catalogue, jobs), *([retraining_schedule(retraining)] if retraining else [])],
         sensors=[
             automation_sensor(catalogue), landing_sensor(catalogue, jobs),
             alert_sensor(catalogue, webhook=settings.webhook),

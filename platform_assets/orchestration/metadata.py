@@ -36,7 +36,7 @@ def definition_metadata(catalogue: Catalogue, declaration: Declaration, uri: str
         known["dagster/table_name"] = asset_name(catalogue.name, declaration.name).replace("/", ".")
         known["dagster/column_schema"] = dg.TableSchema(columns=[
             dg.TableColumn(
-                name=column.name, type=str(column.dtype), description=column.description or None,
+                name=column.name, type=_type_name(column.dtype), description=column.description or None,
                 constraints=dg.TableColumnConstraints(nullable=column.nullable),
             )
             for column in declaration.columns  # type: ignore[attr-defined]
@@ -90,11 +90,11 @@ def run_metadata(made: Materialization, seconds: float) -> dict[str, Any]:
 
 def heavy_metadata(made: Materialization) -> dict[str, Any]:
     """What one event of a materialization shows: the preview and the pictures."""
-    shown: dict[str, Any] = {"preview": dg.MetadataValue.md(_as_markdown(made.preview))}
+    shown: dict[str, Any] = {}
     for title, png in made.pictures.items():
         encoded = base64.b64encode(png).decode()
         shown[title] = dg.MetadataValue.md(f"![{title}](data:image/png;base64,{encoded})")
-    return shown
+    return shown | {"preview": dg.MetadataValue.md(_as_markdown(made.preview))}
 
 
 def check_result(key: dg.AssetKey, found: CheckResult) -> dg.AssetCheckResult:
@@ -104,6 +104,10 @@ def check_result(key: dg.AssetKey, found: CheckResult) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.ERROR if found.blocking else dg.AssetCheckSeverity.WARN,
         metadata={title: _plain(value) for title, value in found.facts.items()},
     )
+
+
+def _type_name(dtype: pl.DataType) -> str:
+    return "datetime UTC" if isinstance(dtype, pl.Datetime) else str(dtype)
 
 
 def _plain(value: Any) -> Any:

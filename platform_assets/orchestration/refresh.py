@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from platform_assets.declarations.catalogue import Catalogue, calendar
 from platform_assets.declarations.names import asset_name
 from platform_assets.declarations.times import Daily, Days
 from platform_assets.errors import PlatformError
+from platform_assets.orchestration.automation import TRIGGER
+from platform_assets.orchestration.failures import Reasons, asset_of_step, say_failure
 from platform_assets.orchestration.metadata import key_of
 from platform_assets.pipelines.plan import Plan
 
@@ -81,19 +84,22 @@ def carry_out(
 
     Raises:
         RunFailed: at the first run that fails, naming the asset and why.
+        KeyboardInterrupt: when somebody stopped it, after the step under way was called off.
     """
     job = definitions.resolve_implicit_global_asset_job_def()
     for planned in runs:
         run_id = str(uuid.uuid4())
-        failures: list[str] = []
-        instance.add_event_listener(run_id, _listener(report, failures))
-        tags = {"platform/trigger": "refresh"}
+        reasons, failures = Reasons(), list[str]()
+        instance.add_event_listener(run_id, _listener(report, reasons, failures))
+        tags = {TRIGGER: "refresh"}
         if planned.days is not None:
             tags |= {_RANGE_START: str(planned.days.first), _RANGE_END: str(planned.days.last)}
         result = job.execute_in_process(
             instance=instance, run_id=run_id, tags=tags, raise_on_error=False, run_config=_QUIET,
             asset_selection=[key_of(catalogue, name) for name in planned.names],
         )
+        if reasons.interrupted:
+            raise KeyboardInterrupt
         if not result.success:
             first = failures[0] if failures else f"run {run_id} failed before its first step"
             msg = f"{first}\nWhat was finished is kept; run it again to go on. Details: run {run_id} in the UI"
@@ -106,30 +112,23 @@ def say_run(catalogue: Catalogue, planned: PlannedRun) -> str:
     return names if planned.days is None else f"{names} ({len(planned.days)} days: {planned.days})"
 
 
-def _listener(report: Callable[[Progress], None], failures: list[str]) -> Callable[[Any], None]:
+def _listener(
+    report: Callable[[Progress], None], reasons: Reasons, failures: list[str]
+) -> Callable[[Any], None]:
     def hear(entry: Any) -> None:
         event = entry.dagster_event
-        asset = (entry.step_key or "").replace("__", "/", 1)
+        asset = asset_of_step(entry.step_key)
         if event is None:
-            if entry.step_key and entry.level <= 20:  # noqa: PLR2004 - INFO and below: what a pipeline says
+            if entry.step_key and entry.level <= logging.INFO:  # what a pipeline says
                 report(Progress(asset=asset, state="said", message=entry.user_message, run=entry.run_id))
             return
+        why = reasons.hear(event)
         if event.is_step_start:
             report(Progress(asset=asset, state="started", message="", run=entry.run_id))
         elif event.is_step_success:
             report(Progress(asset=asset, state="done", message="", run=entry.run_id))
-        elif event.is_step_failure:
-            why = _reason(event.step_failure_data)
-            failures.append(f"{asset}: {why}")
+        elif why is not None:
+            failures.append(say_failure(asset, why))
             report(Progress(asset=asset, state="failed", message=why, run=entry.run_id))
 
     return hear
-
-
-def _reason(failure: Any) -> str:
-    if failure.user_failure_data is not None and failure.user_failure_data.description:
-        return str(failure.user_failure_data.description)
-    error = failure.error
-    while error is not None and error.cause is not None:
-        error = error.cause
-    return str(error.message).strip() if error is not None else "no reason given"

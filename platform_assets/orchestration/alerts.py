@@ -1,0 +1,140 @@
+"""What people are told: failed checks, failed runs and stale assets, once each."""
+
+# No `from __future__ import annotations`: Dagster reads the types of contexts, not their text.
+import http.client
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from platform_assets.declarations.catalogue import Catalogue
+from platform_assets.declarations.times import say_duration
+from platform_assets.orchestration.failures import failures_of
+from platform_assets.orchestration.metadata import key_of
+from platform_assets.pipelines.checks import checks_of
+
+RUNS_LOOKED_AT = timedelta(days=1)
+"""A failed run counts as open for so long; a check and an asset until they are well again."""
+
+_WEBHOOK_SECONDS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Incident:
+    """Something to tell people.
+
+    Attributes:
+        name: what it is about; an incident that is open is not told again.
+        kind: `check failed`, `run failed` or `stale`.
+        message: one sentence.
+        marker: what makes it another incident although the name is the same.
+        run_id: the run that it came up in, where there is one.
+    """
+
+    name: str
+    kind: str
+    message: str
+    marker: str
+    run_id: str | None = None
+
+
+def alert_sensor(catalogue: Catalogue, *, webhook: str | None) -> dg.SensorDefinition:
+    """Reports each failed check, failed run and stale asset once, to the log and to the webhook if there is one."""
+
+    @dg.sensor(
+        name=f"{catalogue.name}_alerts", minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Reports failed checks, failed runs and stale assets once each, to the log and the webhook.",
+    )
+    def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        told: dict[str, str] = json.loads(context.cursor or "{}")
+        found = incidents(context.instance, catalogue, now=datetime.now(UTC))
+        explained = {incident.run_id for incident in found if incident.kind == "check failed"}
+        known = [incident for incident in found if incident.kind == "run failed" and incident.run_id in explained]
+        fresh = [one for one in found if told.get(one.name) != one.marker and one not in known]
+        delivered = []
+        for incident in fresh:
+            context.log.warning("%s: %s", incident.kind, incident.message)
+            if webhook is None or post(webhook, incident, say=context.log.error):
+                delivered.append(incident)
+        names = {incident.name for incident in found}
+        lasting = [incident for incident in found if incident.kind != "run failed"]
+        kept = {name: marker for name, marker in told.items() if name in names}
+        context.update_cursor(json.dumps(kept | {i.name: i.marker for i in (*known, *delivered)}, sort_keys=True))
+        return dg.SkipReason(f"{len(delivered)} reported, {len(fresh) - len(delivered)} not taken, "
+                             f"{len(told) - len(kept)} over, {len(lasting)} open")
+
+    return alerts
+
+
+def incidents(instance: dg.DagsterInstance, catalogue: Catalogue, *, now: datetime) -> list[Incident]:
+    """Everything that is not well with a catalogue at the instant `now`."""
+    return [
+        *_failed_checks(instance, catalogue),
+        *_failed_runs(instance, catalogue, since=now - RUNS_LOOKED_AT),
+        *_stale(instance, catalogue),
+    ]
+
+
+def post(address: str, incident: Incident, *, say: Callable[[str], None]) -> bool:
+    """Post an incident as JSON (`kind`, `name`, `message`, `text`); False, and a line in the log, when nobody took it."""
+    body = {"kind": incident.kind, "name": incident.name, "message": incident.message,
+            "text": f"{incident.kind}: {incident.message}"}
+    request = urllib.request.Request(  # noqa: S310 - http(s) only, checked in the settings
+        address, data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=_WEBHOOK_SECONDS):  # noqa: S310
+            return True
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        say(f"the webhook did not take it ({error}); it will be told again with the next tick")
+        return False
+
+
+def _failed_checks(instance: dg.DagsterInstance, catalogue: Catalogue) -> Iterator[Incident]:
+    """The checks whose newest result is a failure."""
+    from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+
+    wanted = [
+        dg.AssetCheckKey(key_of(catalogue, declaration.name), check.name)
+        for declaration in catalogue.declarations for check in checks_of(declaration)
+    ]
+    for check, record in instance.event_log_storage.get_latest_asset_check_execution_by_key(wanted).items():
+        if record.status != AssetCheckExecutionRecordStatus.FAILED or record.event is None:
+            continue
+        evaluation = record.event.get_dagster_event().asset_check_evaluation_data
+        said = evaluation.description or "no description"
+        asset = check.asset_key.to_user_string()
+        # A warning counts its cases anew in every run; only an error that reads differently is another one.
+        another = said if evaluation.severity == dg.AssetCheckSeverity.ERROR else "warned"
+        yield Incident(
+            name=f"{asset}:{check.name}", kind="check failed", marker=another, run_id=record.run_id,
+            message=f"{asset} failed {check.name}: {said.removeprefix(f'{asset}: ')} (run {record.run_id})",
+        )
+
+
+def _failed_runs(instance: dg.DagsterInstance, catalogue: Catalogue, *, since: datetime) -> Iterator[Incident]:
+    """The runs that failed of late, since a later run of other days may have set the check right."""
+    ours = {key_of(catalogue, declaration.name) for declaration in catalogue.declarations}
+    failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since)
+    for run in instance.get_runs(filters=failed):
+        if run.asset_selection is not None and not ours.intersection(run.asset_selection):
+            continue
+        yield Incident(
+            name=f"run {run.run_id}", kind="run failed", marker="failed", run_id=run.run_id,
+            message=f"{'; '.join(failures_of(instance, run.run_id))} (run {run.run_id})",
+        )
+
+
+def _stale(instance: dg.DagsterInstance, catalogue: Catalogue) -> Iterator[Incident]:
+    """The assets that their freshness policy calls stale."""
+    limits = {key_of(catalogue, d.name): d.freshness.fail for d in catalogue.declarations if d.freshness is not None}
+    for key, record in instance.get_freshness_state_records(list(limits)).items():
+        if record.freshness_state.value == "FAIL":
+            yield Incident(
+                name=f"{key.to_user_string()}:freshness", kind="stale", marker="stale",
+                message=f"{key.to_user_string()} has not been materialized within {say_duration(limits[key])}",
+            )

