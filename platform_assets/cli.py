@@ -91,7 +91,18 @@ def dev(settings: Settings, _: argparse.Namespace) -> int:
     prepare_instance(settings)
     _require_free(settings.host, settings.port, "PLATFORM_PORT")
     print(f"Dagster UI: http://{settings.host}:{settings.port}  (stop with Ctrl-C)", flush=True)
-    command = [sys.executable, "-m", "dagster", "dev", "-w", str(_WORKSPACE), "-h", settings.host, "-p", str(settings.port)]
+    command = [
+        sys.executable,
+        "-m",
+        "dagster",
+        "dev",
+        "-w",
+        str(_WORKSPACE),
+        "-h",
+        settings.host,
+        "-p",
+        str(settings.port),
+    ]
     return _become(command)
 
 
@@ -103,10 +114,22 @@ def mlflow(settings: Settings, _: argparse.Namespace) -> int:
     _require_free(settings.host, settings.mlflow_port, "PLATFORM_MLFLOW_PORT")
     registry = Registry(settings.mlflow)
     print(f"MLflow UI: http://{settings.host}:{settings.mlflow_port}  (stop with Ctrl-C)", flush=True)
-    return _become([
-        sys.executable, "-m", "mlflow", "server", "--host", settings.host, "--port", str(settings.mlflow_port),
-        "--backend-store-uri", registry.tracking_uri, "--default-artifact-root", registry.artifacts.absolute().as_uri(),
-    ])
+    return _become(
+        [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--host",
+            settings.host,
+            "--port",
+            str(settings.mlflow_port),
+            "--backend-store-uri",
+            registry.tracking_uri,
+            "--default-artifact-root",
+            registry.artifacts.absolute().as_uri(),
+        ]
+    )
 
 
 def _become(command: Sequence[str]) -> int:

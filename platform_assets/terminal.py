@@ -25,8 +25,10 @@ _WIDTH = 80
 def console() -> Console:
     """A terminal of at most 80 columns."""
     found = Console(highlight=False)
-    return Console(highlight=False, width=min(found.width, _WIDTH)) if found.is_terminal else Console(
-        highlight=False, width=_WIDTH
+    return (
+        Console(highlight=False, width=min(found.width, _WIDTH))
+        if found.is_terminal
+        else Console(highlight=False, width=_WIDTH)
     )
 
 
@@ -59,8 +61,11 @@ class Follow:
         self._done += 1
         seconds = time.monotonic() - self._started.get(sign.asset, time.monotonic())
         mark, style = ("✓", "green") if sign.state == "done" else ("✗", "red")
-        self._out.print(f"[{style}]{mark}[/] {sign.asset:<34} {seconds:5.1f} s  [dim]{self._said.get(sign.asset, '')}",
-                        overflow="ellipsis", no_wrap=True)
+        self._out.print(
+            f"[{style}]{mark}[/] {sign.asset:<34} {seconds:5.1f} s  [dim]{self._said.get(sign.asset, '')}",
+            overflow="ellipsis",
+            no_wrap=True,
+        )
 
 
 def show_plan(out: Console, catalogue: Catalogue, plan: Plan) -> None:
@@ -92,8 +97,10 @@ def show_summary(out: Console, catalogue: Catalogue, summary: Summary) -> None:
     out.print(table)
     for model in summary.models:
         out.print()
-        out.print(f"[bold]{asset_name(catalogue.name, model.name)}[/] version {model.version}, judged on "
-                  f"{int(model.metrics['report_rows']):,} later rows")
+        out.print(
+            f"[bold]{asset_name(catalogue.name, model.name)}[/] version {model.version}, judged on "
+            f"{int(model.metrics['report_rows']):,} later rows"
+        )
         compared = Table(box=None, pad_edge=False, show_header=False)
         compared.add_row("[bold]AUC of the model[/]", f"[bold green]{model.metrics['report_auc']:.3f}[/]")
         for name, auc in model.baselines.items():
@@ -104,8 +111,10 @@ def show_summary(out: Console, catalogue: Catalogue, summary: Summary) -> None:
         out.print()
         for word, found in (("best", best), ("worst", worst)):
             figures = found.performance
-            out.print(f"{word:<5} day {found.day:%a %d %b %Y}: AUC {figures.auc:.3f}, "
-                      f"{figures.base_rate:.0%} of {figures.rows:,} came true")
+            out.print(
+                f"{word:<5} day {found.day:%a %d %b %Y}: AUC {figures.auc:.3f}, "
+                f"{figures.base_rate:.0%} of {figures.rows:,} came true"
+            )
 
 
 def show_places(out: Console, settings: Settings, commands: Sequence[tuple[str, str]]) -> None:

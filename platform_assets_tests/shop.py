@@ -151,14 +151,22 @@ def products(raw: pl.LazyFrame) -> pl.LazyFrame:
     known_at=after("ordered_at"),
     partitions=OPEN,
     schema=Orders,
-    raw={"order_id": pl.String, "customer": pl.String, "product": pl.String, "amount_cents": pl.Int32,
-         "cancelled": pl.Boolean, "ordered_at": pl.String},
+    raw={
+        "order_id": pl.String,
+        "customer": pl.String,
+        "product": pl.String,
+        "amount_cents": pl.Int32,
+        "cancelled": pl.Boolean,
+        "ordered_at": pl.String,
+    },
     freshness=within(hours=36),
     owners=_OWNERS,
 )
 def orders(raw: pl.LazyFrame) -> pl.LazyFrame:
     """Orders as they were placed."""
-    return raw.with_columns(pl.col("ordered_at").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC", strict=False))
+    return raw.with_columns(
+        pl.col("ordered_at").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC", strict=False)
+    )
 
 
 @source(
@@ -174,7 +182,9 @@ def orders(raw: pl.LazyFrame) -> pl.LazyFrame:
 )
 def returns(raw: pl.LazyFrame) -> pl.LazyFrame:
     """Orders that came back."""
-    return raw.with_columns(pl.col("returned_at").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC", strict=False))
+    return raw.with_columns(
+        pl.col("returned_at").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC", strict=False)
+    )
 
 
 @feature_group(
@@ -234,9 +244,7 @@ customer_history = FeatureGroup(
 )
 def category_sales(product_sales: pl.LazyFrame, products: pl.LazyFrame) -> pl.LazyFrame:
     """Sales of all products of a category over the last 24 hours."""
-    return (
-        product_sales.join(products, on="product").group_by("category", "event_time").agg(pl.col("orders_24h").sum())
-    )
+    return product_sales.join(products, on="product").group_by("category", "event_time").agg(pl.col("orders_24h").sum())
 
 
 @label(
@@ -278,7 +286,9 @@ def order_returned(orders: pl.LazyFrame, returns: pl.LazyFrame) -> pl.LazyFrame:
 def orders_asked(orders: pl.LazyFrame, products: pl.LazyFrame) -> pl.LazyFrame:
     """Every order the moment it is placed, with what was known then."""
     weekday = pl.col("ordered_at").dt.convert_time_zone(BERLIN).dt.weekday()
-    return orders.join(products, on="product", how="left").with_columns(weekday=weekday).select(AskedOrder.column_names())
+    return (
+        orders.join(products, on="product", how="left").with_columns(weekday=weekday).select(AskedOrder.column_names())
+    )
 
 
 returns_dataset = TrainingDataset(
@@ -287,7 +297,10 @@ returns_dataset = TrainingDataset(
     view=orders_asked,
     label=order_returned,
     split=TimeSplit(
-        select_from=date(2024, 4, 1), report_from=date(2024, 4, 8), report_until=date(2024, 4, 14), gap=timedelta(days=2)
+        select_from=date(2024, 4, 1),
+        report_from=date(2024, 4, 8),
+        report_until=date(2024, 4, 14),
+        gap=timedelta(days=2),
     ),
     owners=_OWNERS,
 )
@@ -321,8 +334,18 @@ return_outcomes = Outcomes(
 )
 
 DECLARATIONS = (
-    products, orders, returns, product_sales, customer_history, category_sales, order_returned, orders_asked,
-    returns_dataset, return_model, return_predictions, return_outcomes,
+    products,
+    orders,
+    returns,
+    product_sales,
+    customer_history,
+    category_sales,
+    order_returned,
+    orders_asked,
+    returns_dataset,
+    return_model,
+    return_predictions,
+    return_outcomes,
 )
 CATALOGUE = Catalogue(name="shop", declarations=DECLARATIONS)
 
@@ -345,7 +368,7 @@ def books(*, seed: int = 0, per_day: int = 30, chance: bool = False) -> list[Ord
     """Everything that was ever ordered: expensive orders tend to come back, or with `chance` a coin decides."""
     found = []
     for day in SOLD:
-        dice = random.Random(f"{seed} {day}")
+        dice = random.Random(f"{seed} {day}")  # noqa: S311 - test data, not a secret
         window = OPEN.window(Days(day, day))
         seconds = int((window.end - window.start).total_seconds())
         # The first and the last second of the local day are always among them.
@@ -355,11 +378,17 @@ def books(*, seed: int = 0, per_day: int = 30, chance: bool = False) -> list[Ord
             likely = 0.5 if chance else 0.9 if amount > 7_000 else 0.08
             delay = timedelta(minutes=dice.randrange(60, 60 * 47))
             ordered_at = window.start + timedelta(seconds=second)
-            found.append(Order(
-                order_id=f"{day:%Y%m%d}-{number:03}", customer=dice.choice(_CUSTOMERS), product=dice.choice([*_PRODUCTS]),
-                amount_cents=amount, cancelled=dice.random() < 0.05, ordered_at=ordered_at,
-                returned_at=ordered_at + delay if dice.random() < likely else None,
-            ))
+            found.append(
+                Order(
+                    order_id=f"{day:%Y%m%d}-{number:03}",
+                    customer=dice.choice(_CUSTOMERS),
+                    product=dice.choice([*_PRODUCTS]),
+                    amount_cents=amount,
+                    cancelled=dice.random() < 0.05,
+                    ordered_at=ordered_at,
+                    returned_at=ordered_at + delay if dice.random() < likely else None,
+                )
+            )
     return found
 
 
@@ -375,12 +404,21 @@ def rows_to_land(
     kept = books(seed=seed, per_day=per_day, chance=chance)
     if source == "orders":
         return [
-            {"order_id": o.order_id, "customer": o.customer, "product": o.product, "amount_cents": str(o.amount_cents),
-             "cancelled": str(o.cancelled).lower(), "ordered_at": f"{o.ordered_at:%Y-%m-%dT%H:%M:%SZ}"}
-            for o in kept if inside(o.ordered_at)
+            {
+                "order_id": o.order_id,
+                "customer": o.customer,
+                "product": o.product,
+                "amount_cents": str(o.amount_cents),
+                "cancelled": str(o.cancelled).lower(),
+                "ordered_at": f"{o.ordered_at:%Y-%m-%dT%H:%M:%SZ}",
+            }
+            for o in kept
+            if inside(o.ordered_at)
         ]
     return [
-        {"order_id": o.order_id, "returned_at": f"{o.returned_at:%Y-%m-%dT%H:%M:%SZ}"} for o in kept if inside(o.returned_at)
+        {"order_id": o.order_id, "returned_at": f"{o.returned_at:%Y-%m-%dT%H:%M:%SZ}"}
+        for o in kept
+        if inside(o.returned_at)
     ]
 
 
@@ -407,8 +445,9 @@ def land_rows(landing: Path, source: str, day: date | None, rows: Iterable[Mappi
 def land(
     landing: Path, days: Iterable[date] = DELIVERED, *, seed: int = 0, per_day: int = 30, chance: bool = False
 ) -> None:
-    """Let the files of `days` land (orders, returns) and the snapshot of products, as the upstream would."""
-    land_rows(landing, "products", None, [{"product": p, "category": c} for p, c in _PRODUCTS.items()])
+    """Let the files of `days` land (orders, returns), and at first the snapshot of products, as the upstream would."""
+    if not (landing / "products.csv").exists():
+        land_rows(landing, "products", None, [{"product": p, "category": c} for p, c in _PRODUCTS.items()])
     for day in days:
         for name, has in (("orders", OPEN), ("returns", OPEN_AND_TAIL)):
             if has.first <= day <= (has.last or day):
@@ -452,7 +491,13 @@ def make(
 ) -> list[Materialization]:
     """Materialize declarations by direct call, in the order given: `days`, or all days of each."""
     return [
-        materialize(there, catalogue, name, run(now), days=days if days is not None and days_of(name, catalogue) else days_of(name, catalogue))
+        materialize(
+            there,
+            catalogue,
+            name,
+            run(now),
+            days=days if days is not None and days_of(name, catalogue) else days_of(name, catalogue),
+        )
         for name in names
     ]
 
@@ -480,9 +525,9 @@ def with_changed(name: str, *, catalogue: Catalogue = CATALOGUE, **changes: obje
         }
         if "features" in getattr(value, "__dataclass_fields__", {}) and hasattr(value, "groups"):
             held["features"] = [renew(selection) for selection in value.features]
-        if any(held[attribute] is not getattr(value, attribute) for attribute in held if attribute != "features") or any(
-            a is not b for a, b in zip(held.get("features", ()), getattr(value, "features", ()), strict=False)
-        ):
+        if any(
+            held[attribute] is not getattr(value, attribute) for attribute in held if attribute != "features"
+        ) or any(a is not b for a, b in zip(held.get("features", ()), getattr(value, "features", ()), strict=False)):
             renewed[id(value)] = replace(value, **held)
         else:
             renewed[id(value)] = value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import socket
@@ -12,14 +13,17 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from platform_assets.cli import main
 from platform_assets.defs.flights.catalogue import CATALOGUE
 from platform_assets.defs.flights.upstream import land
 from platform_assets.orchestration.instance import open_instance
+from platform_assets.orchestration.refresh import Progress
 from platform_assets.orchestration.resources import resources
 from platform_assets.pipelines.plan import plan
 from platform_assets.settings import load_settings
+from platform_assets.terminal import Follow
 
 LIGHT_HEADED = ("mlflow", "lightgbm", "matplotlib", "pandas", "sklearn", "shap")
 
@@ -55,14 +59,18 @@ def taken_port() -> Iterator[int]:
 def test_an_unknown_setting(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLATFORM_PROT", "3001")
     said = refused(capsys, "refresh")
-    assert said == ("no such setting: PLATFORM_PROT; there are PLATFORM_DATA, PLATFORM_HOST, PLATFORM_MLFLOW_PORT, "
-                    "PLATFORM_PORT, PLATFORM_WEBHOOK")
+    assert said == (
+        "no such setting: PLATFORM_PROT; there are PLATFORM_DATA, PLATFORM_HOST, PLATFORM_MLFLOW_PORT, "
+        "PLATFORM_PORT, PLATFORM_WEBHOOK"
+    )
 
 
 @pytest.mark.parametrize("value", ["0", "65536", "-1", "http", "3000.0", " 3000"])
 def test_a_bad_port(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("PLATFORM_PORT", value)
-    assert refused(capsys, "dev") == f"PLATFORM_PORT={value!r} is not a port; use a number from 1 to 65535, such as 3000"
+    assert (
+        refused(capsys, "dev") == f"PLATFORM_PORT={value!r} is not a port; use a number from 1 to 65535, such as 3000"
+    )
 
 
 def test_a_bad_webhook(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,8 +84,10 @@ def test_a_port_in_use(
 ) -> None:
     monkeypatch.setenv(setting, str(taken_port))
     said = refused(capsys, command)
-    assert said == (f"port {taken_port} on 127.0.0.1 cannot be used (Address already in use); free it, or choose "
-                    f"another with {setting}")
+    assert said == (
+        f"port {taken_port} on 127.0.0.1 cannot be used (Address already in use); free it, or choose "
+        f"another with {setting}"
+    )
 
 
 def test_a_host_that_is_not_ours(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,8 +104,10 @@ def test_a_data_folder_that_cannot_be_written(
     (tmp_path / "file").touch()
     monkeypatch.setenv("PLATFORM_DATA", str(tmp_path / "file" / "data"))
     said = refused(capsys, command)
-    assert said == (f"the data folder {tmp_path}/file/data cannot be written to (Not a directory); make it writable, "
-                    "or name another one with PLATFORM_DATA")
+    assert said == (
+        f"the data folder {tmp_path}/file/data cannot be written to (Not a directory); make it writable, "
+        "or name another one with PLATFORM_DATA"
+    )
 
 
 def test_a_data_folder_that_cannot_be_read(
@@ -211,3 +223,16 @@ def test_refusing_an_argument_imports_no_dagster() -> None:
     script = "import sys; from platform_assets.cli import main\ntry: main(['x'])\nexcept SystemExit: pass\nprint('dagster' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_progress_shows_any_message() -> None:
+    out = Console(file=io.StringIO(), width=80)
+    with Follow(out, 2) as report:
+        for asset, message in (("shop/orders", "rows [/of] [red]text"), ("shop/returns", "")):
+            report(Progress(asset=asset, state="started", message="", run="r"))
+            report(Progress(asset=asset, state="said", message=message, run="r"))
+            report(Progress(asset=asset, state="done", message="", run="r"))
+    assert isinstance(out.file, io.StringIO)
+    said = out.file.getvalue()
+    assert "rows [/of] [red]text" in said
+    assert "✓ shop/returns" in said

@@ -130,7 +130,7 @@ def _in_order_of_sight(times: pl.DataFrame, values: pl.DataFrame, on: Sequence[s
     return ordered.select(*on, _SEEN, _EVENT, _FACT)
 
 
-def _check(
+def _check(  # noqa: C901 - a line for each mistake
     left: pl.Schema,
     right: pl.Schema,
     *,

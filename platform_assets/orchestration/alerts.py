@@ -46,7 +46,9 @@ def alert_sensor(catalogue: Catalogue, *, webhook: str | None) -> dg.SensorDefin
     """Reports each failed check, failed run and stale asset once, to the log and to the webhook if there is one."""
 
     @dg.sensor(
-        name=f"{catalogue.name}_alerts", minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING,
+        name=f"{catalogue.name}_alerts",
+        minimum_interval_seconds=60,
+        default_status=dg.DefaultSensorStatus.RUNNING,
         description="Reports failed checks, failed runs and stale assets once each, to the log and the webhook.",
     )
     def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
@@ -64,8 +66,10 @@ def alert_sensor(catalogue: Catalogue, *, webhook: str | None) -> dg.SensorDefin
         lasting = [incident for incident in found if incident.kind != "run failed"]
         kept = {name: marker for name, marker in told.items() if name in names}
         context.update_cursor(json.dumps(kept | {i.name: i.marker for i in (*known, *delivered)}, sort_keys=True))
-        return dg.SkipReason(f"{len(delivered)} reported, {len(fresh) - len(delivered)} not taken, "
-                             f"{len(told) - len(kept)} over, {len(lasting)} open")
+        return dg.SkipReason(
+            f"{len(delivered)} reported, {len(fresh) - len(delivered)} not taken, "
+            f"{len(told) - len(kept)} over, {len(lasting)} open"
+        )
 
     return alerts
 
@@ -81,8 +85,12 @@ def incidents(instance: dg.DagsterInstance, catalogue: Catalogue, *, now: dateti
 
 def post(address: str, incident: Incident, *, say: Callable[[str], None]) -> bool:
     """Post an incident as JSON (`kind`, `name`, `message`, `text`); False, and a line in the log, when nobody took it."""
-    body = {"kind": incident.kind, "name": incident.name, "message": incident.message,
-            "text": f"{incident.kind}: {incident.message}"}
+    body = {
+        "kind": incident.kind,
+        "name": incident.name,
+        "message": incident.message,
+        "text": f"{incident.kind}: {incident.message}",
+    }
     request = urllib.request.Request(  # noqa: S310 - http(s) only, checked in the settings
         address, data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}
     )
@@ -100,7 +108,8 @@ def _failed_checks(instance: dg.DagsterInstance, catalogue: Catalogue) -> Iterat
 
     wanted = [
         dg.AssetCheckKey(key_of(catalogue, declaration.name), check.name)
-        for declaration in catalogue.declarations for check in checks_of(declaration)
+        for declaration in catalogue.declarations
+        for check in checks_of(declaration)
     ]
     for check, record in instance.event_log_storage.get_latest_asset_check_execution_by_key(wanted).items():
         if record.status != AssetCheckExecutionRecordStatus.FAILED or record.event is None:
@@ -111,7 +120,10 @@ def _failed_checks(instance: dg.DagsterInstance, catalogue: Catalogue) -> Iterat
         # A warning counts its cases anew in every run; only an error that reads differently is another one.
         another = said if evaluation.severity == dg.AssetCheckSeverity.ERROR else "warned"
         yield Incident(
-            name=f"{asset}:{check.name}", kind="check failed", marker=another, run_id=record.run_id,
+            name=f"{asset}:{check.name}",
+            kind="check failed",
+            marker=another,
+            run_id=record.run_id,
             message=f"{asset} failed {check.name}: {said.removeprefix(f'{asset}: ')} (run {record.run_id})",
         )
 
@@ -124,7 +136,10 @@ def _failed_runs(instance: dg.DagsterInstance, catalogue: Catalogue, *, since: d
         if run.asset_selection is not None and not ours.intersection(run.asset_selection):
             continue
         yield Incident(
-            name=f"run {run.run_id}", kind="run failed", marker="failed", run_id=run.run_id,
+            name=f"run {run.run_id}",
+            kind="run failed",
+            marker="failed",
+            run_id=run.run_id,
             message=f"{'; '.join(failures_of(instance, run.run_id))} (run {run.run_id})",
         )
 
@@ -135,6 +150,8 @@ def _stale(instance: dg.DagsterInstance, catalogue: Catalogue) -> Iterator[Incid
     for key, record in instance.get_freshness_state_records(list(limits)).items():
         if record.freshness_state.value == "FAIL":
             yield Incident(
-                name=f"{key.to_user_string()}:freshness", kind="stale", marker="stale",
+                name=f"{key.to_user_string()}:freshness",
+                kind="stale",
+                marker="stale",
                 message=f"{key.to_user_string()} has not been materialized within {say_duration(limits[key])}",
             )

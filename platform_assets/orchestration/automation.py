@@ -55,8 +55,11 @@ def condition_of(catalogue: Catalogue, declaration: Declaration) -> dg.Automatio
 def automation_sensor(catalogue: Catalogue) -> dg.AutomationConditionSensorDefinition:
     """Evaluates the conditions of this catalogue's assets."""
     return dg.AutomationConditionSensorDefinition(
-        f"{catalogue.name}_automation", target=_everything(catalogue), minimum_interval_seconds=30,
-        default_status=dg.DefaultSensorStatus.RUNNING, run_tags={TRIGGER: "automation"},
+        f"{catalogue.name}_automation",
+        target=_everything(catalogue),
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        run_tags={TRIGGER: "automation"},
         description="Materializes derived assets on the days on which their inputs changed.",
     )
 
@@ -68,8 +71,10 @@ def jobs_of(catalogue: Catalogue) -> dict[Daily | None, UnresolvedJob]:
         by_calendar.setdefault(calendar(declaration), []).append(declaration.name)
     return {
         days: dg.define_asset_job(
-            _job_name(catalogue, days), selection=dg.AssetSelection.assets(*(key_of(catalogue, n) for n in names)),
-            description="Everything without partitions." if days is None
+            _job_name(catalogue, days),
+            selection=dg.AssetSelection.assets(*(key_of(catalogue, n) for n in names)),
+            description="Everything without partitions."
+            if days is None
             else f"Everything cut into the days from {days.first} to {days.last or 'today'}, {days.zone}.",
         )
         for days, names in by_calendar.items()
@@ -86,7 +91,9 @@ def landing_sensor(catalogue: Catalogue, jobs: Mapping[Daily | None, UnresolvedJ
     """Asks for the sources of each day whose landed files are new or changed, oldest day first."""
 
     @dg.sensor(
-        name=f"{catalogue.name}_landing", jobs=list(jobs.values()), minimum_interval_seconds=30,
+        name=f"{catalogue.name}_landing",
+        jobs=list(jobs.values()),
+        minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Notices a day that landed, or landed again, and ingests it.",
     )
@@ -106,8 +113,10 @@ def landing_sensor(catalogue: Catalogue, jobs: Mapping[Daily | None, UnresolvedJ
         chosen = dict(list(fresh.items())[:MOST_DAYS_A_TICK])
         requests = [
             dg.RunRequest(
-                run_key=f"{unit}@{'+'.join(stamps[name] for name in names)}", job_name=jobs[days].name,
-                asset_selection=[key_of(catalogue, name) for name in names], partition_key=unit or None,
+                run_key=f"{unit}@{'+'.join(stamps[name] for name in names)}",
+                job_name=jobs[days].name,
+                asset_selection=[key_of(catalogue, name) for name in names],
+                partition_key=unit or None,
                 tags={TRIGGER: "landing"},
             )
             for unit, stamps in chosen.items()
@@ -140,21 +149,23 @@ def landed_anew(platform: Platform, catalogue: Catalogue, *, now: datetime) -> D
                 if day is None and entry is None:
                     first_time.add(source.name)
     return {
-        unit: ready for unit, stamps in sorted(found.items())
+        unit: ready
+        for unit, stamps in sorted(found.items())
         if (ready := {n: stamp for n, stamp in stamps.items() if first_time.isdisjoint(catalogue[n].input_names)})
     }
 
 
-def nightly_schedules(
-    catalogue: Catalogue, jobs: Mapping[Daily | None, UnresolvedJob]
-) -> list[dg.ScheduleDefinition]:
+def nightly_schedules(catalogue: Catalogue, jobs: Mapping[Daily | None, UnresolvedJob]) -> list[dg.ScheduleDefinition]:
     """Each night, whatever of the newest days was left over, whether or not a sensor saw it."""
     return [_nightly(catalogue, days, job) for days, job in jobs.items() if days is not None]
 
 
 def _nightly(catalogue: Catalogue, own: Daily, job: UnresolvedJob) -> dg.ScheduleDefinition:
     @dg.schedule(
-        name=f"{job.name}_nightly", cron_schedule="0 6 * * *", execution_timezone=own.zone, job=job,
+        name=f"{job.name}_nightly",
+        cron_schedule="0 6 * * *",
+        execution_timezone=own.zone,
+        job=job,
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="The day's run: deliveries that are not in, and days that were never computed.",
     )
@@ -167,8 +178,10 @@ def _nightly(catalogue: Catalogue, own: Daily, job: UnresolvedJob) -> dg.Schedul
             yield dg.SkipReason(f"nothing up to {closed.last} is left over" if closed else "no day is over yet")
         for day in sorted(wanted)[-MOST_DAYS_A_TICK:]:
             yield dg.RunRequest(
-                run_key=f"{at:%Y-%m-%d}/{day}", partition_key=str(day),
-                asset_selection=[key_of(catalogue, name) for name in wanted[day]], tags={TRIGGER: "nightly"},
+                run_key=f"{at:%Y-%m-%d}/{day}",
+                partition_key=str(day),
+                asset_selection=[key_of(catalogue, name) for name in wanted[day]],
+                tags={TRIGGER: "nightly"},
             )
 
     return nightly
@@ -204,7 +217,10 @@ def left_over(
 
 
 def _can_run(
-    catalogue: Catalogue, declaration: Declaration, day: date, there: Mapping[str, set[date | None]],
+    catalogue: Catalogue,
+    declaration: Declaration,
+    day: date,
+    there: Mapping[str, set[date | None]],
     along: Mapping[date, Sequence[str]],
 ) -> bool:
     """Whether all that a day reads is there, or is made along with it in the same run."""
@@ -252,7 +268,10 @@ def retraining_job(catalogue: Catalogue) -> UnresolvedJob | None:
 def retraining_schedule(job: UnresolvedJob) -> dg.ScheduleDefinition:
     """On the first of each month."""
     return dg.ScheduleDefinition(
-        name=f"{job.name}_monthly", job=job, cron_schedule="0 3 1 * *", tags={TRIGGER: "retraining"},
+        name=f"{job.name}_monthly",
+        job=job,
+        cron_schedule="0 3 1 * *",
+        tags={TRIGGER: "retraining"},
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Rebuilds the training datasets and fits the models anew, once a month.",
     )
@@ -260,5 +279,3 @@ def retraining_schedule(job: UnresolvedJob) -> dg.ScheduleDefinition:
 
 def _everything(catalogue: Catalogue) -> dg.AssetSelection:
     return dg.AssetSelection.assets(*(key_of(catalogue, d.name) for d in catalogue.declarations))
-
-

@@ -43,7 +43,8 @@ def build_definitions(catalogue: Catalogue, *, settings: Settings | None = None)
         jobs=[*jobs.values(), *([retraining] if retraining else [])],
         schedules=[*nightly_schedules(catalogue, jobs), *([retraining_schedule(retraining)] if retraining else [])],
         sensors=[
-            automation_sensor(catalogue), landing_sensor(catalogue, jobs),
+            automation_sensor(catalogue),
+            landing_sensor(catalogue, jobs),
             alert_sensor(catalogue, webhook=settings.webhook),
         ],
         resources=resources(settings),

@@ -66,7 +66,8 @@ def with_unrecorded(plan: Plan, catalogue: Catalogue, records: Records) -> Plan:
         if missing:
             days = {day for part in step.days or () for day in part} | {day for day in missing if day is not None}
             step = replace(
-                step, days=tuple(day_ranges(days)) if days else None,
+                step,
+                days=tuple(day_ranges(days)) if days else None,
                 reasons={**step.reasons, UNRECORDED: len(missing)},
             )
         steps.append(step)

@@ -95,7 +95,11 @@ def carry_out(
         if planned.days is not None:
             tags |= {_RANGE_START: str(planned.days.first), _RANGE_END: str(planned.days.last)}
         result = job.execute_in_process(
-            instance=instance, run_id=run_id, tags=tags, raise_on_error=False, run_config=_QUIET,
+            instance=instance,
+            run_id=run_id,
+            tags=tags,
+            raise_on_error=False,
+            run_config=_QUIET,
             asset_selection=[key_of(catalogue, name) for name in planned.names],
         )
         if reasons.interrupted:
@@ -112,9 +116,7 @@ def say_run(catalogue: Catalogue, planned: PlannedRun) -> str:
     return names if planned.days is None else f"{names} ({len(planned.days)} days: {planned.days})"
 
 
-def _listener(
-    report: Callable[[Progress], None], reasons: Reasons, failures: list[str]
-) -> Callable[[Any], None]:
+def _listener(report: Callable[[Progress], None], reasons: Reasons, failures: list[str]) -> Callable[[Any], None]:
     def hear(entry: Any) -> None:
         event = entry.dagster_event
         asset = asset_of_step(entry.step_key)

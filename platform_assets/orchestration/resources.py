@@ -1,6 +1,8 @@
 """The platform as a Dagster resource."""
 
 # No `from __future__ import annotations`: Dagster recognizes a ResourceDependency by its type, not its text.
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import dagster as dg
@@ -24,13 +26,16 @@ class PlatformResource(dg.ConfigurableResource[Platform]):
     def open(self) -> Platform:
         """The platform that the pipelines take."""
         return Platform(
-            landing=Landing(Path(self.landing)), lake=Lake(Path(self.lake)), registry=Registry(Path(self.mlflow)),
+            landing=Landing(Path(self.landing)),
+            lake=Lake(Path(self.lake)),
+            registry=Registry(Path(self.mlflow)),
             connect=self.duckdb.get_connection,
         )
 
 
-def resources(settings: Settings) -> dict[str, dg.ConfigurableResource]:
-    """The resources of a code location."""
+@cache
+def resources(settings: Settings) -> Mapping[str, dg.ConfigurableResource]:
+    """The resources of a code location; the same ones for every project of it, or Dagster refuses to merge them."""
     duckdb = DuckDBResource(database=":memory:", connection_config={"threads": 2})
     return {
         "duckdb": duckdb,

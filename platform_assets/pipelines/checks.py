@@ -9,6 +9,7 @@ from datetime import date
 from platform_assets.declarations.catalogue import calendar
 from platform_assets.declarations.tables import (
     Declaration,
+    FeatureGroup,
     FeatureView,
     Model,
     Outcomes,
@@ -27,6 +28,10 @@ SPLITS_FILLED = "splits_filled"
 BEATS_BASELINES = "beats_baselines"
 EVERY_ROW_SCORED = "every_row_scored"
 LABELS_IN = "labels_in"
+KNOWS_NO_FUTURE = "knows_no_future"
+AS_KNOWN_THEN = "as_known_then"
+SPLITS_APART = "splits_apart"
+NOT_TOO_GOOD = "not_too_good"
 
 _SHOWN = 3
 
@@ -49,9 +54,16 @@ def checks_of(declaration: Declaration) -> tuple[Check, ...]:
         own = Check(name=CONTRACT, asks=contract.asks, blocking=declaration.on_invalid == "fail")
     elif isinstance(declaration, FeatureView):
         kept = Check(name=SPINE_KEPT, asks="Has the join neither lost nor doubled a row of the spine?", blocking=True)
-        return (contract, kept, not_empty, complete)
+        then = Check(name=AS_KNOWN_THEN, asks="Does a sample, joined again by brute force, agree?", blocking=True)
+        return (contract, kept, then, not_empty, complete)
+    elif isinstance(declaration, FeatureGroup):
+        future = Check(name=KNOWS_NO_FUTURE, asks="Do values stay when what was known later goes or changes?", blocking=True)
+        return (contract, future, not_empty, complete)
     elif isinstance(declaration, TrainingDataset):
-        return (Check(name=SPLITS_FILLED, asks="Do fit, select and report all have rows?", blocking=True), not_empty)
+        filled = Check(name=SPLITS_FILLED, asks="Do fit, select and report all have rows?", blocking=True)
+        apart = Check(name=SPLITS_APART, asks="Is each entity in one part, its label known before the next?", blocking=True)
+        good = Check(name=NOT_TOO_GOOD, asks="Is no single feature too good to be known in time?", blocking=True)
+        return (filled, apart, good, not_empty)
     elif isinstance(declaration, Model):
         asks = "Does it beat every declared baseline on report? If not, it does not become champion."
         return (Check(name=BEATS_BASELINES, asks=asks, blocking=True),)

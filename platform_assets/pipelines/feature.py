@@ -8,7 +8,7 @@ import polars as pl
 
 from platform_assets.compute.contracts import REASONS
 from platform_assets.compute.point_in_time import point_in_time_join
-from platform_assets.declarations.catalogue import Catalogue, days_read, reach
+from platform_assets.declarations.catalogue import Catalogue, calendar, days_read, reach
 from platform_assets.declarations.names import DAY, asset_name, feature_column
 from platform_assets.declarations.tables import (
     PREDICTION_TIME,
@@ -19,10 +19,11 @@ from platform_assets.declarations.tables import (
     Selection,
     Source,
 )
-from platform_assets.declarations.times import Days, Window
+from platform_assets.declarations.times import INSTANT, Days, Window
 from platform_assets.errors import ContractError, LandedFileError
 from platform_assets.lake.landing import FILE, LINE, REASON, Landed
 from platform_assets.pipelines.checks import SPINE_KEPT
+from platform_assets.pipelines.leaks import as_known_then, knows_no_future
 from platform_assets.pipelines.publish import contract_check, publish, quarantined, require_contract, set_aside
 from platform_assets.pipelines.run import CheckResult, Inputs, Materialization, Platform, Run
 
@@ -41,12 +42,7 @@ def ingest(platform: Platform, catalogue: Catalogue, source: Source, days: Days 
     landed = platform.landing.read(source.name, source.raw, days)
     if len(landed.unreadable) and source.on_invalid == "fail":
         raise LandedFileError(_explain_unreadable(catalogue, source, landed))
-    rows = source.transform(landed.rows.lazy(), **{name: inputs.scan(name) for name in source.input_names}).collect()
-    if len(rows) == len(landed.rows):
-        # A row-wise transform keeps the order, so that a bad row can be traced to its file and line.
-        rows = rows.with_columns(landed.rows.get_column(FILE), landed.rows.get_column(LINE))
-    else:
-        rows = rows.with_columns(pl.lit(None, pl.String).alias(FILE), pl.lit(None, pl.Int64).alias(LINE))
+    rows = _transformed(source, landed, _slices(catalogue, source, inputs, days))
     verdict = require_contract(
         catalogue, source, rows, source.schema, policy=source.on_invalid, rules=_partition_rules(source, days),
         carried=[FILE, LINE], where=_files_of(landed),
@@ -72,14 +68,22 @@ def compute_features(
         ContractError: when its function or SQL returns rows that break the declared contract.
     """
     inputs = Inputs.pin(platform, catalogue, group, days)
-    window = group.partitions.window(days)
-    slices = _slices(catalogue, group, inputs, days)
-    if group.transform is not None:
+
+    def read(days: Days) -> dict[str, pl.LazyFrame]:
+        return _slices(catalogue, group, inputs, days)
+
+    def compute(slices: Mapping[str, pl.LazyFrame], days: Days) -> pl.DataFrame:
+        window = group.partitions.window(days)
+        if group.transform is None:
+            return _produced(_run_sql(platform, group, slices), group.event_time, window).collect()
         extra = {WINDOW_PARAMETER: window} if group.wants_window else {}
-        rows = group.transform(**slices, **extra)
-    else:
-        rows = _run_sql(platform, group, slices)
-    return _publish_computed(platform, catalogue, group, rows, days, window, run, inputs)
+        return _produced(group.transform(**slices, **extra), group.event_time, window).collect()
+
+    rows = compute(read(days), days)
+    verdict = require_contract(catalogue, group, rows, group.schema, policy="fail")
+    return publish(platform, catalogue, group, verdict.good, days, run, inputs, checks=[
+        contract_check(verdict, policy="fail"), knows_no_future(catalogue, group, days, read, compute),
+    ])
 
 
 def compute_labels(platform: Platform, catalogue: Catalogue, label: Label, days: Days, run: Run) -> Materialization:
@@ -87,8 +91,11 @@ def compute_labels(platform: Platform, catalogue: Catalogue, label: Label, days:
     inputs = Inputs.pin(platform, catalogue, label, days)
     window = label.partitions.window(days)
     extra = {WINDOW_PARAMETER: window} if label.wants_window else {}
-    rows = label.transform(**_slices(catalogue, label, inputs, days), **extra)
-    return _publish_computed(platform, catalogue, label, rows, days, window, run, inputs)
+    found = label.transform(**_slices(catalogue, label, inputs, days), **extra)
+    rows = _produced(found, label.event_time, window).collect()
+    verdict = require_contract(catalogue, label, rows, label.schema, policy="fail")
+    return publish(platform, catalogue, label, verdict.good, days, run, inputs,
+                   checks=[contract_check(verdict, policy="fail")])
 
 
 def compute_view(platform: Platform, catalogue: Catalogue, view: FeatureView, days: Days, run: Run) -> Materialization:
@@ -96,13 +103,13 @@ def compute_view(platform: Platform, catalogue: Catalogue, view: FeatureView, da
     inputs = Inputs.pin(platform, catalogue, view, days)
     window = view.partitions.window(days)
     spine = view.transform(**_slices(catalogue, view, inputs, days, names=view.spine_inputs))
-    rows = _inside(spine, view.event_time, window).collect()
+    rows = _produced(spine, view.event_time, window).collect()
     verdict = require_contract(catalogue, view, rows, view.schema, policy="fail")
     joined = verdict.good.with_columns(view.prediction_time.expr().alias(PREDICTION_TIME))
+    facts = {group.name: _slice(catalogue, view, group, inputs, days) for group in view.groups}
     for selection in view.features:
-        facts = _slice(catalogue, view, selection.group, inputs, days)
-        joined = join_selection(joined, facts, selection)
-    check = CheckResult(
+        joined = join_selection(joined, facts[selection.group.name], selection)
+    kept = CheckResult(
         name=SPINE_KEPT, passed=len(joined) == len(rows), blocking=True,
         description=f"{len(joined):,} rows for a spine of {len(rows):,}.",
         facts={"spine rows": len(rows), "joined rows": len(joined)},
@@ -112,7 +119,7 @@ def compute_view(platform: Platform, catalogue: Catalogue, view: FeatureView, da
         for s in view.features for c in [feature_column(s.prefix, s.features[0])]
     } if len(joined) else {}
     return publish(platform, catalogue, view, joined, days, run, inputs, facts=missing,
-                   checks=[contract_check(verdict, policy="fail"), check])
+                   checks=[contract_check(verdict, policy="fail"), kept, as_known_then(view, joined, facts)])
 
 
 def join_selection(spine: pl.DataFrame, facts: pl.LazyFrame, selection: Selection) -> pl.DataFrame:
@@ -131,22 +138,13 @@ def join_selection(spine: pl.DataFrame, facts: pl.LazyFrame, selection: Selectio
     )
     if not selection.age:
         return joined
-    minutes = (pl.col(_AGE).dt.total_seconds() / 60).alias(selection.age_column)
-    return joined.with_columns(minutes).drop(_AGE)
-
-
-def _publish_computed(
-    platform: Platform, catalogue: Catalogue, declaration: FeatureGroup | Label, rows: pl.LazyFrame, days: Days,
-    window: Window, run: Run, inputs: Inputs,
-) -> Materialization:
-    computed = _inside(rows, declaration.event_time, window).collect()
-    verdict = require_contract(catalogue, declaration, computed, declaration.schema, policy="fail")
-    return publish(platform, catalogue, declaration, verdict.good, days, run, inputs,
-                   checks=[contract_check(verdict, policy="fail")])
+    # How old an expired row is depends on how far back the slice happens to reach: a day alone would differ.
+    fresh = pl.when(pl.col(_AGE) <= group.max_age).then(pl.col(_AGE))
+    return joined.with_columns((fresh.dt.total_seconds() / 60).alias(selection.age_column)).drop(_AGE)
 
 
 def _slices(
-    catalogue: Catalogue, reader: FeatureGroup | Label | FeatureView, inputs: Inputs, days: Days,
+    catalogue: Catalogue, reader: Source | FeatureGroup | Label | FeatureView, inputs: Inputs, days: Days | None,
     names: tuple[str, ...] | None = None,
 ) -> dict[str, pl.LazyFrame]:
     wanted = reader.input_names if names is None else names
@@ -155,20 +153,28 @@ def _slices(
 
 
 def _slice(
-    catalogue: Catalogue, reader: FeatureGroup | Label | FeatureView, read: Source | FeatureGroup, inputs: Inputs,
-    days: Days,
+    catalogue: Catalogue, reader: Source | FeatureGroup | Label | FeatureView, read: Source | FeatureGroup,
+    inputs: Inputs, days: Days | None,
 ) -> pl.LazyFrame:
     """The rows of an input whose event time the reader's windows reach."""
-    extent, touched = reach(reader, read), days_read(reader, read, days)
-    if extent is None or touched is None or read.event_time is None:
+    extent, own = reach(reader, read), calendar(reader)
+    if extent is None or own is None or days is None or read.event_time is None:
         return inputs.scan(read.name)
-    window = reader.partitions.window(days)
+    touched = days_read(reader, read, days)
+    if touched is None:
+        return inputs.scan(read.name).drop(DAY).clear()
+    window = own.window(days)
     reached = Window(start=window.start - extent.back, end=window.end + extent.forth)
     return _inside(inputs.scan(read.name, days=touched).drop(DAY), read.event_time, reached)
 
 
 def _inside(rows: pl.LazyFrame, instant: str, window: Window) -> pl.LazyFrame:
     return rows.filter(pl.col(instant) >= window.start, pl.col(instant) < window.end)
+
+
+def _produced(rows: pl.LazyFrame, instant: str, window: Window) -> pl.LazyFrame:
+    """The computed rows of a window; those without a time stay, to be refused by the contract and not lost."""
+    return rows.filter((pl.col(instant) >= window.start) & (pl.col(instant) < window.end) | pl.col(instant).is_null())
 
 
 def _run_sql(platform: Platform, group: FeatureGroup, slices: Mapping[str, pl.LazyFrame]) -> pl.LazyFrame:
@@ -185,6 +191,33 @@ def _run_sql(platform: Platform, group: FeatureGroup, slices: Mapping[str, pl.La
     except pl.exceptions.PolarsError as error:
         msg = f"{group.name}: its SQL returns columns that cannot be read as declared: {str(error).splitlines()[0]}"
         raise ContractError(msg) from error
+
+
+def _transformed(source: Source, landed: Landed, others: Mapping[str, pl.LazyFrame]) -> pl.DataFrame:
+    """What a source's function makes of the landed rows, with the file and the line each row comes from."""
+
+    def made(rows: pl.DataFrame) -> pl.DataFrame:
+        found = source.transform(rows.lazy(), **others).collect()
+        if len(found) == len(rows):
+            # A row-wise function keeps the order, so that a bad row can be traced to its line.
+            return found.with_columns(rows.get_column(FILE), rows.get_column(LINE))
+        file = rows.item(0, FILE) if rows.get_column(FILE).n_unique() == 1 else None
+        return found.with_columns(pl.lit(file, pl.String).alias(FILE), pl.lit(None, pl.Int64).alias(LINE))
+
+    whole = made(landed.rows)
+    if len(landed.stamps) == 1 or whole.is_empty() or not _is_astray(source, whole):
+        return whole
+    # It drops, adds or moves rows (or one lies in the wrong file): file by file each keeps its own.
+    return pl.concat([made(rows) for _, rows in landed.rows.group_by(FILE, maintain_order=True)])
+
+
+def _is_astray(source: Source, rows: pl.DataFrame) -> bool:
+    """Whether a row has no file, or is not on the day of the one it seems to come from."""
+    if rows.get_column(FILE).is_null().any() or source.partitions is None or source.event_time is None:
+        return True
+    if rows.schema.get(source.event_time) != INSTANT:
+        return False
+    return not rows.select((source.partitions.day_of(pl.col(source.event_time)) == _day_of_file()).all()).item()
 
 
 def _partition_rules(source: Source, days: Days | None) -> dict[str, pl.Expr]:

@@ -26,7 +26,7 @@ TOO_GOOD = 0.95
 
 Compute = Callable[[Mapping[str, pl.LazyFrame], Days], pl.DataFrame]
 
-_SAMPLE = 200
+_SAMPLE = 100
 _LATEST_DAYS = 7
 
 
@@ -34,7 +34,10 @@ def knows_no_future(
     catalogue: Catalogue, group: FeatureGroup, days: Days, read: Callable[[Days], Mapping[str, pl.LazyFrame]],
     compute: Compute,
 ) -> CheckResult:
-    """Compute one day again with its second half forgotten, and again with it distorted; nothing before may move.
+    """Compute one day again with its later half forgotten, and again with it distorted; nothing before may move.
+
+    The cut is the time at which the day's middle row was known. Where no row was made there is nothing to
+    examine: the check fails, as a warning, since what is not there cannot leak.
 
     Args:
         catalogue: where the group's inputs are declared.
@@ -48,8 +51,8 @@ def knows_no_future(
         if found is not None:
             return found
     return CheckResult(
-        name=KNOWS_NO_FUTURE, passed=False, blocking=True, facts={"rows examined": 0},
-        description=f"No rows before noon on the last {min(len(days), _LATEST_DAYS)} days: nothing could be examined.",
+        name=KNOWS_NO_FUTURE, passed=False, blocking=False, facts={"rows examined": 0},
+        description=f"No rows on the last {min(len(days), _LATEST_DAYS)} days: nothing could be examined.",
     )
 
 
@@ -58,13 +61,13 @@ def _examine_day(
     compute: Compute,
 ) -> CheckResult | None:
     one = Days(day, day)
-    window = group.partitions.window(one)
-    now = window.start + (window.end - window.start) / 2
     known = group.known_at.expr() if group.known_at.is_known else pl.col(group.event_time)
     slices = {name: rows.collect().lazy() for name, rows in read(one).items()}
-    before = compute(slices, one).filter(known <= now)
-    if before.is_empty():
+    honest = compute(slices, one)
+    if honest.is_empty():
         return None
+    now = honest.select(known.quantile(0.5, interpolation="lower")).item()
+    before = honest.filter(known <= now)
     sources = {d.name: d for d in catalogue.inputs(group)}
     differing: dict[str, int] = {}
     for tamper in (_forget, _distort):
@@ -118,16 +121,20 @@ def as_known_then(view: FeatureView, joined: pl.DataFrame, facts: Mapping[str, p
         known = group.known_at.expr() if group.known_at.is_known else pl.col(group.event_time)
         names = {name: feature_column(selection.prefix, name) for name in selection.features}
         asked = sample.select(*dict.fromkeys([*view.keys, *selection.spine_keys]), PREDICTION_TIME, *names.values())
-        keys = [pl.col(key).alias(f"__key{n}") for n, key in enumerate(group.keys)]
+        keys = [f"__key{n}" for n in range(len(group.keys))]
         rows = facts[group.name].select(
-            *keys, pl.col(group.event_time).alias("__event"), known.alias("__known"), *names
-        )
-        pairs = asked.lazy().with_row_index("__row").join(
-            rows, left_on=list(selection.spine_keys), right_on=[f"__key{n}" for n in range(len(keys))], how="inner"
+            *(pl.col(key).alias(alias) for key, alias in zip(group.keys, keys, strict=True)),
+            pl.col(group.event_time).alias("__event"), known.alias("__known"), *names,
+        ).collect().with_row_index("__fact")
+        pairs = asked.with_row_index("__row").select("__row", PREDICTION_TIME, *selection.spine_keys).join(
+            rows.select("__fact", "__event", "__known", *keys), left_on=list(selection.spine_keys), right_on=keys
         ).filter(pl.col("__event") <= pl.col(PREDICTION_TIME), pl.col("__known") <= pl.col(PREDICTION_TIME))
-        newest = pairs.sort("__event", "__known", *names).group_by("__row", maintain_order=True).last()
-        fresh = newest.filter(pl.col(PREDICTION_TIME) - pl.col("__event") <= group.max_age).select("__row", *names)
-        again = asked.with_row_index("__row").join(fresh.collect(), on="__row", how="left", maintain_order="left")
+        newest = pairs.filter(pl.col("__event") == pl.col("__event").max().over("__row"))
+        newest = newest.filter(pl.col("__known") == pl.col("__known").max().over("__row"))
+        fresh = newest.filter(pl.col(PREDICTION_TIME) - pl.col("__event") <= group.max_age)
+        values = fresh.select("__row", "__fact").join(rows.select("__fact", *names), on="__fact").sort(*names)
+        found = values.group_by("__row", maintain_order=True).last()
+        again = asked.with_row_index("__row").join(found, on="__row", how="left", maintain_order="left")
         examined += len(again)
         for name, column in names.items():
             count = int(again.select(pl.col(name).ne_missing(pl.col(column)).sum()).item())
@@ -137,7 +144,7 @@ def as_known_then(view: FeatureView, joined: pl.DataFrame, facts: Mapping[str, p
     if wrong:
         said = "Not what was known at the prediction time: " + ", ".join(f"{c} ({n} rows)" for c, n in wrong.items()) + "."
     return CheckResult(
-        name=AS_KNOWN_THEN, passed=not wrong and examined > 0, blocking=True,
+        name=AS_KNOWN_THEN, passed=not wrong and examined > 0, blocking=examined > 0,
         description=said if examined else "The view has no rows: nothing could be examined.",
         facts={"rows examined": len(sample), "columns that differ": len(wrong)},
     )

@@ -13,7 +13,7 @@ from datetime import date, datetime
 
 from platform_assets.declarations.catalogue import Catalogue, calendar, days_affected, days_read
 from platform_assets.declarations.names import asset_name, table_folder
-from platform_assets.declarations.tables import Declaration, Model, Source
+from platform_assets.declarations.tables import Declaration, Model, Source, TrainingDataset
 from platform_assets.declarations.times import Days, day_ranges
 from platform_assets.lake import ledger
 from platform_assets.pipelines.run import Platform, version_of
@@ -105,8 +105,7 @@ def _candidates(
     """The days that could be materialized: over, landed, and with every day of every input that they read."""
     own = calendar(declaration)
     if own is None:
-        landed = not isinstance(declaration, Source) or platform.landing.stamp(declaration.name, None) is not None
-        return {None} if landed else set()
+        return {None} if _can_be_made(platform, catalogue, declaration, materialized) else set()
     closed = own.closed_until(now)
     days = set(closed) if closed is not None else set()
     if isinstance(declaration, Source):
@@ -117,6 +116,20 @@ def _candidates(
         if read.name in materialized:
             days = {day for day in days if _all_there(declaration, read, day, materialized[read.name])}
     return set(days)
+
+
+def _can_be_made(
+    platform: Platform, catalogue: Catalogue, declaration: Declaration, materialized: Mapping[str, set[date]]
+) -> bool:
+    """Whether something without partitions has what it needs: its file, or its inputs (a dataset, days to report on)."""
+    if isinstance(declaration, Source):
+        return platform.landing.stamp(declaration.name, None) is not None
+    if isinstance(declaration, TrainingDataset):
+        return any(day >= declaration.split.report_from for day in materialized.get(declaration.view.name, ()))
+    return all(
+        bool(materialized.get(read.name)) or _can_be_made(platform, catalogue, read, materialized)
+        for read in catalogue.inputs(declaration)
+    )
 
 
 def _all_there(declaration: Declaration, read: Declaration, day: date, there: set[date]) -> bool:

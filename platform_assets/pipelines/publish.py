@@ -128,14 +128,13 @@ def quarantined(bad: pl.DataFrame, *, reason: pl.Expr, file: pl.Expr, line: pl.E
 
 def contract_check(verdict: Verdict, *, policy: OnInvalid, refused: int = 0) -> CheckResult:
     """The contract as a check: under `quarantine`, bad rows are a warning, since readers never see them."""
-    bad = len(verdict.bad) + refused
-    examined = verdict.examined + refused
+    failures = dict(verdict.failures) | ({"a cell cannot be read": refused} if refused else {})
+    bad, examined = len(verdict.bad) + refused, verdict.examined + refused
     said = f"{examined:,} rows examined, all kept the contract."
     if bad:
-        said = f"{bad:,} of {examined:,} rows were set aside: " + ", ".join(
-            f"{rule} ({count})" for rule, count in verdict.failures.items()
-        )
-    facts = {"rows examined": examined, "rows set aside": bad} | {f"broke {r}": n for r, n in verdict.failures.items()}
+        counts = ", ".join(f"{rule} ({count})" for rule, count in failures.items())
+        said = f"{bad:,} of {examined:,} rows were set aside: {counts}."
+    facts = {"rows examined": examined, "rows set aside": bad} | {f"broke {r}": n for r, n in failures.items()}
     return CheckResult(name=CONTRACT, passed=not bad, description=said, blocking=policy == "fail", facts=facts)
 
 

@@ -21,6 +21,7 @@ from platform_assets.declarations.tables import PREDICTION_TIME, SPLIT, LightGBM
 from platform_assets.declarations.times import Days
 from platform_assets.errors import ModelError
 from platform_assets.pipelines.checks import BEATS_BASELINES, SPLITS_FILLED
+from platform_assets.pipelines.leaks import not_too_good, splits_apart
 from platform_assets.pipelines.plots import picture_of_model
 from platform_assets.pipelines.publish import publish
 from platform_assets.pipelines.run import CheckResult, Inputs, Materialization, Platform, Run, enter
@@ -48,11 +49,13 @@ def build_training_dataset(
     ).filter(pl.col(_MATURED) <= run.now)
     asked = inputs.scan(dataset.view.name, days=days).drop(DAY)
     labelled = asked.join(labels, on=list(label.keys), how="left", maintain_order="left").collect()
-    rows = split_by_time(
+    divided = split_by_time(
         labelled.lazy().filter(pl.col(label.value).is_not_null()), at=PREDICTION_TIME, matured=_MATURED,
         select_from=calendar.start_of(split.select_from), report_from=calendar.start_of(split.report_from),
         report_until=calendar.start_of(split.report_until + timedelta(days=1)), gap=split.gap, split=SPLIT,
-    ).drop(_MATURED).sort(PREDICTION_TIME, *label.keys).collect()
+    ).sort(PREDICTION_TIME, *label.keys).collect()
+    leaks = [splits_apart(dataset, divided, _MATURED), not_too_good(dataset, divided)]
+    rows = divided.drop(_MATURED)
     counts = dict(rows.group_by(SPLIT).len().iter_rows())
     positives = dict(rows.group_by(SPLIT).agg(pl.col(label.value).mean()).iter_rows())
     undecided = labelled.select((pl.col(label.value).is_null() & pl.col(_MATURED).is_not_null()).sum()).item()
@@ -71,7 +74,7 @@ def build_training_dataset(
         "left out: label not in yet": immature,
         "left out: gap between the parts": len(labelled) - len(rows) - undecided - immature,
     }
-    return publish(platform, catalogue, dataset, rows, None, run, inputs, checks=[check], facts=facts)
+    return publish(platform, catalogue, dataset, rows, None, run, inputs, checks=[check, *leaks], facts=facts)
 
 
 def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> Materialization:
@@ -236,7 +239,8 @@ def _gains(booster: lightgbm.Booster, preparation: Preparation) -> pl.DataFrame:
 def _manifest(platform: Platform, catalogue: Catalogue, model: Model, inputs: Inputs) -> dict[str, object]:
     """What the model was made of, down to the versions that its training dataset was made of."""
     folder = table_folder(catalogue.name, model.training.name)
-    made_of = platform.lake.open(folder, version=inputs.versions[model.training.name]).history(limit=1)[0]
+    commits = platform.lake.commits(folder, since=-1, until=inputs.versions[model.training.name])
+    made_of = next((commit for commit in commits or () if "platform.content_hash" in commit), {})
     return {
         "model": asset_name(catalogue.name, model.name),
         "fingerprint": catalogue.fingerprints[model.name],

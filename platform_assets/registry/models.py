@@ -121,6 +121,7 @@ class Registry:
 
             try:
                 found = self.client.get_model_version(full, str(version))
+                mlflow.set_tracking_uri(self.tracking_uri)  # another registry of this process may have moved it
                 info = mlflow.models.get_model_info(f"models:/{full}/{version}")
                 booster = mlflow.lightgbm.load_model(f"models:/{full}/{version}")
             except (MlflowException, OSError) as error:
@@ -196,6 +197,7 @@ class Registry:
             client.log_image(run_id, _pixels(png), artifact_file=f"plots/{title.replace(' ', '_')}.png")
         full = registered_model(catalogue, name)
         encoded = pd.DataFrame(preparation.encode(example), columns=list(preparation.inputs))
+        mlflow.set_tracking_uri(self.tracking_uri)  # another registry of this process may have moved it
         with _quiet(), mlflow.start_run(run_id=run_id):
             info = mlflow.lightgbm.log_model(
                 booster, name=name,

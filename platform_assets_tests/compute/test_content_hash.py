@@ -13,15 +13,22 @@ from hypothesis import strategies as st
 
 from platform_assets.compute.content_hash import content_hash, content_hashes
 
-BASE = pl.DataFrame({
-    "text": ["a", None, "", "äö"],
-    "number": [1, -2, None, 3],
-    "share": [0.5, float("nan"), -0.0, None],
-    "flag": [True, None, False, True],
-    "day": [date(2024, 1, 1), None, date(2024, 1, 2), date(2024, 1, 2)],
-    "at": [datetime(2024, 1, 1, tzinfo=UTC), None, datetime(2024, 1, 2, tzinfo=UTC), datetime(2024, 1, 2, tzinfo=UTC)],
-    "many": [["x", "y"], [], None, [None]],
-})
+BASE = pl.DataFrame(
+    {
+        "text": ["a", None, "", "äö"],
+        "number": [1, -2, None, 3],
+        "share": [0.5, float("nan"), -0.0, None],
+        "flag": [True, None, False, True],
+        "day": [date(2024, 1, 1), None, date(2024, 1, 2), date(2024, 1, 2)],
+        "at": [
+            datetime(2024, 1, 1, tzinfo=UTC),
+            None,
+            datetime(2024, 1, 2, tzinfo=UTC),
+            datetime(2024, 1, 2, tzinfo=UTC),
+        ],
+        "many": [["x", "y"], [], None, [None]],
+    }
+)
 
 
 def of(*cells: Any, dtype: Any = None) -> str:
@@ -98,14 +105,16 @@ def test_large_unsigned_numbers_keep_their_value() -> None:
 
 @pytest.mark.parametrize("cell", [{"a": 1}, b"bytes"])
 def test_a_type_without_a_fixed_hash_is_refused(cell: object) -> None:
-    with pytest.raises(TypeError, match="column 'x' has the type .*, which has no fixed hash"):
+    with pytest.raises(TypeError, match=r"column 'x' has the type .*, which has no fixed hash"):
         of(cell)
 
 
 rows = st.lists(
     st.tuples(
-        st.sampled_from([None, date(2024, 1, 1), date(2024, 1, 2)]), st.none() | st.text(max_size=4),
-        st.none() | st.integers(-2, 2), st.none() | st.sampled_from([0.0, -0.0, math.nan, 1.5]),
+        st.sampled_from([None, date(2024, 1, 1), date(2024, 1, 2)]),
+        st.none() | st.text(max_size=4),
+        st.none() | st.integers(-2, 2),
+        st.none() | st.sampled_from([0.0, -0.0, math.nan, 1.5]),
     ),
     max_size=12,
 )

@@ -43,7 +43,10 @@ def test_each_broken_rule_is_counted_and_each_row_says_which_it_breaks() -> None
     verdict = judge(given, Priced, carried=["line"])
     assert verdict.failures == {"price|max": 1, "price|min": 1, "key|nullability": 1, "even": 3}
     assert {line: set(why) for line, why in reasons(verdict.bad).items()} == {
-        1: {"price|max", "even"}, 2: {"price|min", "even"}, 3: {"key|nullability"}, 4: {"even"},
+        1: {"price|max", "even"},
+        2: {"price|min", "even"},
+        3: {"key|nullability"},
+        4: {"even"},
     }
     assert verdict.good["line"].to_list() == [0, 5]
     assert verdict.examined == 6
@@ -73,7 +76,12 @@ def test_a_repeated_bad_row_is_bad_each_time() -> None:
 
 def test_further_rules_are_judged_with_the_columns_beside_the_row() -> None:
     given = rows(("a", 2, 0.0), ("b", 2, 0.0), ("c", 2, 0.0))
-    verdict = judge(given, Priced, carried=["line"], rules={"line is odd": pl.col("line") % 2 == 1, "unknown is fine": pl.col("line") > pl.lit(None, pl.Int64)})
+    verdict = judge(
+        given,
+        Priced,
+        carried=["line"],
+        rules={"line is odd": pl.col("line") % 2 == 1, "unknown is fine": pl.col("line") > pl.lit(None, pl.Int64)},
+    )
     assert verdict.good["line"].to_list() == [1]
     assert verdict.failures == {"line is odd": 2}
 

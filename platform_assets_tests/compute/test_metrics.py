@@ -12,7 +12,9 @@ from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 from platform_assets.compute.metrics import Averages, performance, performance_by
 
 # Few levels, so that ties are the rule.
-scored = st.lists(st.tuples(st.integers(0, 1), st.sampled_from([0.05, 0.2, 0.2, 0.5, 0.9, 0.95])), min_size=2, max_size=60)
+scored = st.lists(
+    st.tuples(st.integers(0, 1), st.sampled_from([0.05, 0.2, 0.2, 0.5, 0.9, 0.95])), min_size=2, max_size=60
+)
 
 
 @settings(max_examples=150)
@@ -45,9 +47,13 @@ def test_a_missing_outcome_or_probability_is_refused(truth: list[float], probabi
         performance(truth, probability)
 
 
-LEARNED = pl.DataFrame({
-    "k": ["a", "a", "a", "b", None, None], "j": [1, 1, 2, 1, 1, 1], "late": [True, False, True, False, True, True],
-})
+LEARNED = pl.DataFrame(
+    {
+        "k": ["a", "a", "a", "b", None, None],
+        "j": [1, 1, 2, 1, 1, 1],
+        "late": [True, False, True, False, True, True],
+    }
+)
 OVERALL = 4 / 6
 
 
@@ -65,7 +71,9 @@ def test_averages_by_group(by: list[str], asked: dict[str, list[object]], expect
 
 
 def test_performance_by_group_is_that_of_each_group_alone() -> None:
-    rows = pl.DataFrame({"day": [2, 1, 2, 1, 1], "late": [True, False, False, True, True], "p": [0.9, 0.2, 0.8, 0.1, 0.7]})
+    rows = pl.DataFrame(
+        {"day": [2, 1, 2, 1, 1], "late": [True, False, False, True, True], "p": [0.9, 0.2, 0.8, 0.1, 0.7]}
+    )
     found = performance_by(rows, by="day", label="late", probability="p")
     assert list(found) == [1, 2]
     assert found[2] == performance([1, 0], [0.9, 0.8])

@@ -42,9 +42,19 @@ DESIGN_FACTS = known(
     [
         pytest.param({}, [1, 1, None, None, None, 2], id="as known"),
         pytest.param({"known": "since"}, [2, 2, 7, None, None, 2], id="as corrected"),
-        pytest.param({"known": "since", "boundary": "exclusive"}, [9, 9, None, None, None, 2], id="as corrected, strictly before t"),
-        pytest.param({"known": "since", "max_age": timedelta(minutes=5)}, [2, 2, 7, None, None, None], id="as corrected, max_age 5"),
-        pytest.param({"known": "since", "last_non_null": True}, [2, 2, 7, None, 8, 2], id="as corrected, last non-null"),
+        pytest.param(
+            {"known": "since", "boundary": "exclusive"},
+            [9, 9, None, None, None, 2],
+            id="as corrected, strictly before t",
+        ),
+        pytest.param(
+            {"known": "since", "max_age": timedelta(minutes=5)},
+            [2, 2, 7, None, None, None],
+            id="as corrected, max_age 5",
+        ),
+        pytest.param(
+            {"known": "since", "last_non_null": True}, [2, 2, 7, None, 8, 2], id="as corrected, last non-null"
+        ),
     ],
 )
 def test_the_table_of_the_design(options: dict[str, Any], expected: list[int | None]) -> None:
@@ -66,12 +76,21 @@ units = st.sampled_from(["ms", "us", "ns"])
 
 @settings(max_examples=250)
 @given(
-    spine=spines, rows=facts, keys=st.sampled_from([["k"], ["k", "j"]]), known=st.sampled_from(["then", "since"]),
-    boundary=st.sampled_from(["inclusive", "exclusive"]), max_age=st.none() | st.integers(0, 4),
-    last_non_null=st.booleans(), one_time=st.booleans(), lazy=st.booleans(), zone=zones, unit=units, other_zone=zones,
+    spine=spines,
+    rows=facts,
+    keys=st.sampled_from([["k"], ["k", "j"]]),
+    known=st.sampled_from(["then", "since"]),
+    boundary=st.sampled_from(["inclusive", "exclusive"]),
+    max_age=st.none() | st.integers(0, 4),
+    last_non_null=st.booleans(),
+    one_time=st.booleans(),
+    lazy=st.booleans(),
+    zone=zones,
+    unit=units,
+    other_zone=zones,
     dice=st.randoms(use_true_random=False),
 )
-def test_it_agrees_with_its_naive_twin(
+def test_it_agrees_with_its_naive_twin(  # noqa: PLR0917 - one argument for each thing that is generated
     spine, rows, keys, known, boundary, max_age, last_non_null, one_time, lazy, zone, unit, other_zone, dice
 ) -> None:
     left = pl.DataFrame(
@@ -89,8 +108,17 @@ def test_it_agrees_with_its_naive_twin(
         right = right.drop("known")
     span = None if max_age is None else timedelta(minutes=max_age)
     expected = naive_join(
-        left.to_dicts(), right.to_dicts(), on=keys, at="t", event="event", known_at=known_at, values=["v", "w"],
-        max_age=span, known=known, boundary=boundary, last_non_null=last_non_null,
+        left.to_dicts(),
+        right.to_dicts(),
+        on=keys,
+        at="t",
+        event="event",
+        known_at=known_at,
+        values=["v", "w"],
+        max_age=span,
+        known=known,
+        boundary=boundary,
+        last_non_null=last_non_null,
     )
     left_zoned = left.with_columns(pl.col("t").dt.convert_time_zone(zone))
     right_zoned = right.with_columns(pl.col("event").dt.cast_time_unit(unit).dt.convert_time_zone(other_zone))
@@ -99,9 +127,17 @@ def test_it_agrees_with_its_naive_twin(
     shuffled = right_zoned[order]
 
     joined = point_in_time_join(
-        left_zoned.lazy() if lazy else left_zoned, shuffled.lazy() if lazy else shuffled, on=keys, prediction_time="t",
-        event_time="event", known_at=known_at, max_age=span, known=known, boundary=boundary,
-        last_non_null=last_non_null, age_column="age",
+        left_zoned.lazy() if lazy else left_zoned,
+        shuffled.lazy() if lazy else shuffled,
+        on=keys,
+        prediction_time="t",
+        event_time="event",
+        known_at=known_at,
+        max_age=span,
+        known=known,
+        boundary=boundary,
+        last_non_null=last_non_null,
+        age_column="age",
     )
 
     assert isinstance(joined, pl.LazyFrame) == lazy
@@ -119,20 +155,29 @@ def test_a_late_row_about_an_old_event_does_not_shadow_a_newer_fact() -> None:
 
 def test_expired_and_never_existed_are_told_apart_by_the_age() -> None:
     joined = point_in_time_join(
-        asked(("a", 10), ("b", 10)), known(("a", 1, 1, 5)), on=["k"], **NAMES, max_age=timedelta(minutes=5), age_column="age"
+        asked(("a", 10), ("b", 10)),
+        known(("a", 1, 1, 5)),
+        on=["k"],
+        **NAMES,
+        max_age=timedelta(minutes=5),
+        age_column="age",
     )
     assert joined["v"].to_list() == [None, None]
     assert joined["age"].to_list() == [timedelta(minutes=9), None]
 
 
 def test_max_age_is_inclusive() -> None:
-    joined = point_in_time_join(asked(("a", 10)), known(("a", 5, 5, 1)), on=["k"], **NAMES, max_age=timedelta(minutes=5))
+    joined = point_in_time_join(
+        asked(("a", 10)), known(("a", 5, 5, 1)), on=["k"], **NAMES, max_age=timedelta(minutes=5)
+    )
     assert joined["v"].to_list() == [1]
 
 
 def test_an_expired_winner_does_not_give_way_to_another_row() -> None:
     rows = known(("a", 1, 1, 7), ("a", 1, 9, 8))
-    joined = point_in_time_join(asked(("a", 10)), rows, on=["k"], **NAMES, max_age=timedelta(minutes=3), last_non_null=True)
+    joined = point_in_time_join(
+        asked(("a", 10)), rows, on=["k"], **NAMES, max_age=timedelta(minutes=3), last_non_null=True
+    )
     assert joined["v"].to_list() == [None]
 
 

@@ -22,8 +22,14 @@ def at(hour: int) -> datetime:
 def split(rows: list[tuple[int, int]], *, gap: int) -> list[str | None]:
     frame = pl.DataFrame({"row": range(len(rows)), "at": [at(a) for a, _ in rows], "known": [at(k) for _, k in rows]})
     placed = split_by_time(
-        frame.lazy(), at="at", matured="known", select_from=at(SELECT), report_from=at(REPORT), report_until=at(END),
-        gap=timedelta(hours=gap), split="part",
+        frame.lazy(),
+        at="at",
+        matured="known",
+        select_from=at(SELECT),
+        report_from=at(REPORT),
+        report_until=at(END),
+        gap=timedelta(hours=gap),
+        split="part",
     ).collect()
     assert placed["part"].null_count() == 0
     parts = dict(placed.select("row", "part").iter_rows())

@@ -40,13 +40,20 @@ def by_key_and_tick(frame: pl.DataFrame) -> dict[Any, dict[str, Any]]:
 
 
 @settings(max_examples=150)
-@given(first=firsts, second=seconds, start=st.integers(-5, 40), length=st.integers(1, 60), step=st.sampled_from([1, 7, 15]))
+@given(
+    first=firsts, second=seconds, start=st.integers(-5, 40), length=st.integers(1, 60), step=st.sampled_from([1, 7, 15])
+)
 def test_it_agrees_with_its_naive_twin(first: Any, second: Any, start: int, length: int, step: int) -> None:
     one, two = stream(first, "x"), stream(second, "y", "z")
     window = Window(start=at(start), end=at(start + length))
     span = timedelta(minutes=step)
     expected = naive_sums_at_ticks(
-        [one.to_dicts(), two.to_dicts()], key="key", columns=[["x"], ["y", "z"]], start=window.start, end=window.end, step=span
+        [one.to_dicts(), two.to_dicts()],
+        key="key",
+        columns=[["x"], ["y", "z"]],
+        start=window.start,
+        end=window.end,
+        step=span,
     )
     found = sums_at_ticks([one.lazy(), two.lazy()], keys=["key"], window=window, step=span).collect()
     assert by_key_and_tick(found) == expected
@@ -57,7 +64,9 @@ def test_it_agrees_with_its_naive_twin(first: Any, second: Any, start: int, leng
 def test_a_later_start_gives_the_same_sums(items: Any, start: int) -> None:
     def sums(first: int) -> pl.DataFrame:
         window = Window(start=at(first), end=at(60))
-        return sums_at_ticks([stream(items, "x").lazy()], keys=["key"], window=window, step=timedelta(minutes=5)).collect()
+        return sums_at_ticks(
+            [stream(items, "x").lazy()], keys=["key"], window=window, step=timedelta(minutes=5)
+        ).collect()
 
     whole = sums(0).filter(pl.col("event_time") >= at(start))
     assert by_key_and_tick(sums(start)) == by_key_and_tick(whole)
@@ -72,7 +81,9 @@ def test_an_item_is_active_from_its_first_instant_until_before_its_last() -> Non
 
 
 def test_a_ratio_of_nothing_is_null() -> None:
-    found = pl.DataFrame({"total": [3, 0, 0], "count": [2, 4, 0]}).select(ratio("total", pl.col("count")).alias("share"))
+    found = pl.DataFrame({"total": [3, 0, 0], "count": [2, 4, 0]}).select(
+        ratio("total", pl.col("count")).alias("share")
+    )
     assert found["share"].to_list() == [1.5, 0.0, None]
 
 

@@ -41,9 +41,17 @@ def test_a_catalogue_is_asked_by_name_and_kind() -> None:
     assert shop.CATALOGUE["orders"] is shop.orders
     assert "orders" in shop.CATALOGUE
     assert "ordres" not in shop.CATALOGUE
-    assert {d.name for d in shop.CATALOGUE.of_kind(FeatureGroup)} == {"product_sales", "customer_history", "category_sales"}
+    assert {d.name for d in shop.CATALOGUE.of_kind(FeatureGroup)} == {
+        "product_sales",
+        "customer_history",
+        "category_sales",
+    }
     assert [d.name for d in shop.CATALOGUE.inputs(shop.orders_asked)] == [
-        "orders", "products", "product_sales", "customer_history", "category_sales",
+        "orders",
+        "products",
+        "product_sales",
+        "customer_history",
+        "category_sales",
     ]
 
 
@@ -78,7 +86,8 @@ def test_features_are_made_of_sources_and_features() -> None:
 
 def spine_of(name: str) -> Any:
     spines = {
-        "returns": lambda returns: returns, "product_sales": lambda product_sales: product_sales,
+        "returns": lambda returns: returns,
+        "product_sales": lambda product_sales: product_sales,
         "products": lambda products: products,
     }
     return spines[name]
@@ -90,19 +99,24 @@ def view_of(spine: str, **changes: Any) -> Declaration:
 
 def test_a_spine_reads_only_what_is_known_by_the_prediction_time() -> None:
     assert problems_of(view_of("returns")) == (
-        "the spine of 'asked_otherwise' reads 'returns', known at returned_at; that is not shown to be by the "
-        "prediction time, ordered_at",
+        (
+            "the spine of 'asked_otherwise' reads 'returns', known at returned_at; that is not shown to be by the "
+            "prediction time, ordered_at"
+        ),
     )
     hour_before = replace(shop.orders_asked, name="asked_before", prediction_time=before("ordered_at", hours=1))
     assert problems_of(hour_before) == (
-        "the spine of 'asked_before' reads 'orders', known at ordered_at; that is not shown to be by the prediction "
-        "time, 1 hour before ordered_at",
+        (
+            "the spine of 'asked_before' reads 'orders', known at ordered_at; that is not shown to be by the prediction "
+            "time, 1 hour before ordered_at"
+        ),
     )
 
 
 def test_a_spine_is_made_of_sources() -> None:
-    assert "the spine of 'asked_otherwise' reads the feature group 'product_sales'; a spine is made of sources" in problems_of(
-        view_of("product_sales")
+    assert (
+        "the spine of 'asked_otherwise' reads the feature group 'product_sales'; a spine is made of sources"
+        in problems_of(view_of("product_sales"))
     )
 
 
@@ -110,8 +124,10 @@ def test_a_spine_is_made_of_sources() -> None:
 def test_a_time_that_nobody_knows_is_accepted_by_name_and_with_a_reason(accepted: dict[str, str]) -> None:
     found = problems_of(view_of("products", accepts_unknown=accepted))
     assert found == (
-        "'asked_otherwise' uses 'products', of which nobody knows when it was known (the list of products is undated); "
-        "accept it by name with accepts_unknown={'products': 'why that is harmless'}, or leave it out",
+        (
+            "'asked_otherwise' uses 'products', of which nobody knows when it was known (the list of products is undated); "
+            "accept it by name with accepts_unknown={'products': 'why that is harmless'}, or leave it out"
+        ),
     )
 
 
@@ -131,7 +147,9 @@ def test_what_is_referred_to_is_what_is_in_the_catalogue() -> None:
 
 
 def test_a_view_has_the_keys_that_it_joins_on() -> None:
-    view = replace(shop.orders_asked, name="asked_otherwise", features=[shop.product_sales.select(on={"product": "article"})])
+    view = replace(
+        shop.orders_asked, name="asked_otherwise", features=[shop.product_sales.select(on={"product": "article"})]
+    )
     assert problems_of(view) == ("'asked_otherwise' joins 'product_sales' on 'article', which its spine does not have",)
 
 
@@ -139,8 +157,10 @@ def test_labels_and_views_have_the_same_keys() -> None:
     label = replace(shop.order_returned, name="by_time", keys=["order_id", "ordered_at"])
     dataset = replace(shop.returns_dataset, name="other_dataset", label=label)
     assert problems_of(label, dataset) == (
-        "training dataset 'other_dataset': its label 'by_time' is keyed by order_id, ordered_at, its view "
-        "'orders_asked' by order_id; they must be the same",
+        (
+            "training dataset 'other_dataset': its label 'by_time' is keyed by order_id, ordered_at, its view "
+            "'orders_asked' by order_id; they must be the same"
+        ),
     )
 
 
@@ -149,17 +169,28 @@ def test_all_problems_come_at_once() -> None:
     found = problems_of(
         shop.orders,
         group("reads_nothing", "odrers"),
-        group("one", "two"), group("two", "one"),
+        group("one", "two"),
+        group("two", "one"),
         group("peeks", "order_returned"),
         group("elsewhere", "orders", partitions=replace(shop.OPEN, zone="UTC")),
         replace(shop.orders_asked, name="late", transform=spine_of("returns")),
         replace(shop.orders_asked, name="undated", transform=spine_of("products"), accepts_unknown={}),
-        replace(shop.orders_asked, name="stranger", features=[replace(shop.product_sales, max_age=timedelta(9)).select()]),
-        label, replace(shop.returns_dataset, name="other_dataset", label=label),
+        replace(
+            shop.orders_asked, name="stranger", features=[replace(shop.product_sales, max_age=timedelta(9)).select()]
+        ),
+        label,
+        replace(shop.returns_dataset, name="other_dataset", label=label),
     )
     wanted = [
-        "'orders' is declared twice", "reads 'odrers'", "in a circle", "a label is never a feature", "use one zone",
-        "not shown to be by the prediction time", "accept it by name", "another feature group", "they must be the same",
+        "'orders' is declared twice",
+        "reads 'odrers'",
+        "in a circle",
+        "a label is never a feature",
+        "use one zone",
+        "not shown to be by the prediction time",
+        "accept it by name",
+        "another feature group",
+        "they must be the same",
     ]
     assert [w for w in wanted if not any(w in problem for problem in found)] == []
     assert len(found) == len(wanted)
@@ -195,7 +226,9 @@ def test_reach(reader: str, read: str, back: timedelta, forth: timedelta) -> Non
     ("asked", "back", "forth"),
     [(before("ordered_at", hours=2), 2, 0), (after("ordered_at"), 0, 0), (after("ordered_at", hours=3), 0, 3)],
 )
-def test_a_view_reaches_as_far_as_its_prediction_time_lies_from_its_event_time(asked: Any, back: int, forth: int) -> None:
+def test_a_view_reaches_as_far_as_its_prediction_time_lies_from_its_event_time(
+    asked: Any, back: int, forth: int
+) -> None:
     found = reach(replace(shop.orders_asked, prediction_time=asked), shop.product_sales)
     assert found is not None
     assert found.back == shop.product_sales.max_age + timedelta(hours=back)
@@ -221,10 +254,15 @@ def daily(number: int, length: int | None, zone: str) -> Daily:
 
 
 @given(
-    span=spans, lead=spans, kind=st.sampled_from(["group", "label", "view"]), zone=st.sampled_from(["UTC", "Europe/Berlin"]),
-    own=st.tuples(day_numbers, st.none() | day_numbers), other=st.tuples(day_numbers, st.none() | day_numbers), data=st.data(),
+    span=spans,
+    lead=spans,
+    kind=st.sampled_from(["group", "label", "view"]),
+    zone=st.sampled_from(["UTC", "Europe/Berlin"]),
+    own=st.tuples(day_numbers, st.none() | day_numbers),
+    other=st.tuples(day_numbers, st.none() | day_numbers),
+    data=st.data(),
 )
-def test_a_day_reads_exactly_the_days_that_affect_it(
+def test_a_day_reads_exactly_the_days_that_affect_it(  # noqa: PLR0917 - one argument for each thing that is generated
     span: timedelta, lead: timedelta, kind: str, zone: str, own: Any, other: Any, data: st.DataObject
 ) -> None:
     mine, theirs = daily(*own, zone), daily(*other, zone)
@@ -236,10 +274,20 @@ def test_a_day_reads_exactly_the_days_that_affect_it(
         reader = replace(shop.order_returned, partitions=mine, lookahead=span)
     else:
         read = replace(shop.product_sales, partitions=theirs, max_age=span + timedelta(hours=1))
-        asked = data.draw(st.sampled_from([before("ordered_at", hours=lead / timedelta(hours=1)), after("ordered_at", hours=lead / timedelta(hours=1))]))
+        asked = data.draw(
+            st.sampled_from(
+                [
+                    before("ordered_at", hours=lead / timedelta(hours=1)),
+                    after("ordered_at", hours=lead / timedelta(hours=1)),
+                ]
+            )
+        )
         reader = replace(shop.orders_asked, partitions=mine, prediction_time=asked)
     horizon = Days(FIRST, FIRST + timedelta(days=65))
-    my_days, their_days = horizon.clip(Days(mine.first, mine.last or horizon.last)), horizon.clip(Days(theirs.first, theirs.last or horizon.last))
+    my_days, their_days = (
+        horizon.clip(Days(mine.first, mine.last or horizon.last)),
+        horizon.clip(Days(theirs.first, theirs.last or horizon.last)),
+    )
     assert my_days is not None
     assert their_days is not None
     for day in my_days:
@@ -250,7 +298,9 @@ def test_a_day_reads_exactly_the_days_that_affect_it(
 
 @given(first=day_numbers, length=st.integers(0, 10))
 def test_many_days_read_what_each_of_them_reads(first: int, length: int) -> None:
-    days = Days(shop.OPEN.first + timedelta(days=first), min(shop.OPEN.first + timedelta(days=first + length), shop.SOLD.last))
+    days = Days(
+        shop.OPEN.first + timedelta(days=first), min(shop.OPEN.first + timedelta(days=first + length), shop.SOLD.last)
+    )
     alone: set[date] = set()
     for day in days:
         alone |= set(days_read(shop.customer_history, shop.orders, Days(day, day)) or ())
@@ -260,4 +310,6 @@ def test_many_days_read_what_each_of_them_reads(first: int, length: int) -> None
 def test_days_that_an_input_does_not_have_are_not_read() -> None:
     later = replace(shop.orders, partitions=shop.OPEN.with_first(date(2024, 4, 1)))
     assert days_read(shop.product_sales, later, Days(date(2024, 3, 12), date(2024, 3, 14))) is None
-    assert days_read(shop.product_sales, later, Days(date(2024, 3, 31), date(2024, 4, 2))) == Days(date(2024, 4, 1), date(2024, 4, 2))
+    assert days_read(shop.product_sales, later, Days(date(2024, 3, 31), date(2024, 4, 2))) == Days(
+        date(2024, 4, 1), date(2024, 4, 2)
+    )

@@ -176,7 +176,10 @@ PROSE = [
     ('"""With value added tax."""', '"""Tax included."""'),
     ('"""Sanity."""', '"""Sanity indeed."""'),
     ('"""Scale them."""', ""),
-    ('amount = helpers.gross(pl.col("amount")) + LIMIT', 'amount = (\n        helpers.gross(\n            pl.col("amount"),\n        )  # gross\n        + LIMIT\n    )'),
+    (
+        'amount = helpers.gross(pl.col("amount")) + LIMIT',
+        'amount = (\n        helpers.gross(\n            pl.col("amount"),\n        )  # gross\n        + LIMIT\n    )',
+    ),
     ('description="In cents."', 'description="In euro cents."'),
     ('owners=["team:prices"]', 'owners=["team:money"], tags={"domain": "prices"}'),
     ("LIMIT = 100", "LIMIT = 10 * 10"),
@@ -213,7 +216,9 @@ MEANING = [
     pytest.param("self.size = 6", "self.size = 7", id="a plain object"),
     pytest.param('{"x", "y", "z"}', '{"x", "y"}', id="a set"),
     pytest.param('{"n": list(range(40))}', '{"n": [*range(20), 21, *range(21, 40)]}', id="the middle of a table"),
-    pytest.param("np.arange(2000)", "np.where(np.arange(2000) == 1000, 0, np.arange(2000))", id="the middle of an array"),
+    pytest.param(
+        "np.arange(2000)", "np.where(np.arange(2000) == 1000, 0, np.arange(2000))", id="the middle of an array"
+    ),
     pytest.param('"a" * 300 + "b"', '"a" * 300 + "c"', id="the end of a pattern"),
     pytest.param("min=0, max=1000", "min=0, max=1001", id="a range of the schema"),
     pytest.param("cents != 13", "cents != 14", id="a check of the schema"),
@@ -258,7 +263,9 @@ def test_it_is_the_same_in_every_process(tmp_path: Path, original: str) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"owners": ["someone@example.org"]}, {"description": "Otherwise said."}, {"tags": {"domain": "shop"}},
+        {"owners": ["someone@example.org"]},
+        {"description": "Otherwise said."},
+        {"tags": {"domain": "shop"}},
         {"freshness": within(hours=1)},
     ],
 )
@@ -308,8 +315,12 @@ def test_a_function_whose_source_cannot_be_read_still_has_one() -> None:
         exec(text, scope)  # noqa: S102 - as a notebook would
         return scope["f"]
 
-    one, same, other = (made(f"def f(raw):\n    '{doc}'\n    return raw.head({n})") for doc, n in (("A", 1), ("A", 1), ("A", 2)))
+    one, same, other = (
+        made(f"def f(raw):\n    '{doc}'\n    return raw.head({n})") for doc, n in (("A", 1), ("A", 1), ("A", 2))
+    )
     prints = [fingerprint(replace(shop.products, transform=function)) for function in (one, same, other)]
     assert prints[0] == prints[1] != prints[2]
-    lambdas = [fingerprint(replace(shop.products, transform=f)) for f in (lambda raw: raw.head(1), lambda raw: raw.head(2))]
+    lambdas = [
+        fingerprint(replace(shop.products, transform=f)) for f in (lambda raw: raw.head(1), lambda raw: raw.head(2))
+    ]
     assert lambdas[0] != lambdas[1]

@@ -66,67 +66,159 @@ def no_parameters() -> pl.LazyFrame:
 
 MISTAKES: list[tuple[Declaration, dict[str, Any], str]] = [
     # Every declaration
-    (shop.orders, {"name": "Orders"}, "source 'Orders': the name must be words in lower case joined by single underscores"),
+    (
+        shop.orders,
+        {"name": "Orders"},
+        "source 'Orders': the name must be words in lower case joined by single underscores",
+    ),
     (shop.orders, {"name": "or__ders"}, "the name must be words in lower case"),
     (shop.orders, {"description": " "}, "nobody can tell what it holds; describe it in one line"),
-    (shop.orders, {"owners": "team:shop"}, r"owners must be a list such as \['team:weather'\], not 'team:shop'; did you forget the \[\]\?"),
+    (
+        shop.orders,
+        {"owners": "team:shop"},
+        r"owners must be a list such as \['team:weather'\], not 'team:shop'; did you forget the \[\]\?",
+    ),
     (shop.orders, {"owners": []}, r"owners must be a list such as .*, not \[\]"),
     (shop.orders, {"owners": ["shop"]}, "the owner 'shop' is neither 'team:name' nor an e-mail address"),
     # Keys, schemas and times
     (shop.orders, {"keys": "order_id"}, r"keys='order_id' is a string; did you mean keys=\['order_id'\]\?"),
     (shop.orders, {"keys": []}, "it has no keys; name the columns that identify what a row is about"),
-    (shop.orders, {"keys": ["id"]}, r"keys names the column 'id', which Orders does not have \(it has order_id, customer"),
-    (shop.orders, {"schema": Undescribed}, "Undescribed does not describe note, remark; add description='...' with the unit"),
-    (shop.orders, {"schema": Unsigned}, r"types that a Delta table does not give back: count \(UInt32\), wait \(Duration"),
+    (
+        shop.orders,
+        {"keys": ["id"]},
+        r"keys names the column 'id', which Orders does not have \(it has order_id, customer",
+    ),
+    (
+        shop.orders,
+        {"schema": Undescribed},
+        "Undescribed does not describe note, remark; add description='...' with the unit",
+    ),
+    (
+        shop.orders,
+        {"schema": Unsigned},
+        r"types that a Delta table does not give back: count \(UInt32\), wait \(Duration",
+    ),
     (shop.orders, {"event_time": "sold_at"}, "event_time names the column 'sold_at', which Orders does not have"),
     (shop.orders, {"schema": NaiveTime}, r"event_time 'ordered_at' is Datetime.*; instants are UTC microseconds"),
-    (shop.orders, {"known_at": after("amount_cents")}, "known_at 'amount_cents' is Int32; instants are UTC microseconds"),
-    (shop.orders, {"schema": TimeMayBeNull}, "'ordered_at' may be null, but a row without its time is invisible to every join"),
+    (
+        shop.orders,
+        {"known_at": after("amount_cents")},
+        "known_at 'amount_cents' is Int32; instants are UTC microseconds",
+    ),
+    (
+        shop.orders,
+        {"schema": TimeMayBeNull},
+        "'ordered_at' may be null, but a row without its time is invisible to every join",
+    ),
     # Sources
     (shop.orders, {"event_time": None}, "a dated source has both event_time and partitions, a snapshot has neither"),
     (shop.orders, {"partitions": None}, "a dated source has both event_time and partitions, a snapshot has neither"),
-    (shop.products, {"known_at": after("product")}, r"a snapshot has no time of its own; declare known_at=unknown\('why nobody knows'\)"),
+    (
+        shop.products,
+        {"known_at": after("product")},
+        r"a snapshot has no time of its own; declare known_at=unknown\('why nobody knows'\)",
+    ),
     (shop.orders, {"on_invalid": "ignore"}, "on_invalid='ignore'; choose 'fail' or 'quarantine'"),
-    (shop.orders, {"transform": no_parameters}, "its function takes no parameter; the first is the raw frame of the landed file"),
-    (shop.orders, {"raw": {"ordered_at": pl.Datetime("us")}}, r"raw reads 'ordered_at' as Datetime.*: read it as pl.String and parse it in the function"),
+    (
+        shop.orders,
+        {"transform": no_parameters},
+        "its function takes no parameter; the first is the raw frame of the landed file",
+    ),
+    (
+        shop.orders,
+        {"raw": {"ordered_at": pl.Datetime("us")}},
+        r"raw reads 'ordered_at' as Datetime.*: read it as pl.String and parse it in the function",
+    ),
     # Feature groups
-    (shop.product_sales, {"sql": "SELECT 1", "inputs": ["orders"]}, "give it either a function or sql=..., not both and not neither"),
+    (
+        shop.product_sales,
+        {"sql": "SELECT 1", "inputs": ["orders"]},
+        "give it either a function or sql=..., not both and not neither",
+    ),
     (shop.product_sales, {"transform": None}, "give it either a function or sql=..., not both and not neither"),
-    (shop.customer_history, {"inputs": []}, r"its SQL reads tables that nobody named; add inputs=\['departures', ...\]"),
+    (
+        shop.customer_history,
+        {"inputs": []},
+        r"its SQL reads tables that nobody named; add inputs=\['departures', ...\]",
+    ),
     (shop.customer_history, {"inputs": "orders"}, r"inputs='orders' is a string; did you mean inputs=\['orders'\]\?"),
-    (shop.product_sales, {"lookback": timedelta(-1)}, "lookback .* must not be negative and max_age .* must be positive"),
+    (
+        shop.product_sales,
+        {"lookback": timedelta(-1)},
+        "lookback .* must not be negative and max_age .* must be positive",
+    ),
     (shop.product_sales, {"max_age": timedelta(0)}, "lookback .* must not be negative and max_age .* must be positive"),
     (shop.product_sales, {"schema": OnlyKeysAndTimes}, "it has keys and times but no feature"),
     # Labels
     (shop.order_returned, {"value": "late"}, "value names the column 'late', which OrderOutcome does not have"),
-    (shop.order_returned, {"known_at": unknown("who knows")}, "a label matures at a known time; declare known_at as a column"),
+    (
+        shop.order_returned,
+        {"known_at": unknown("who knows")},
+        "a label matures at a known time; declare known_at as a column",
+    ),
     (shop.order_returned, {"lookahead": timedelta(-1)}, "lookahead .* must not be negative"),
     # Feature views
     (shop.orders_asked, {"features": []}, "it selects no features"),
     (shop.orders_asked, {"features": "product_sales"}, "features='product_sales' is a string"),
-    (shop.orders_asked, {"features": [shop.product_sales]}, r"features holds product_sales, which is no selection; write product_sales.select\('feature', ...\)"),
-    (shop.orders_asked, {"features": [shop.product_sales.select(), shop.product_sales.select("orders_24h")]},
-     "the column product_sales__orders_24h comes twice; give one selection another prefix=..."),
-    (shop.orders_asked, {"prediction_time": unknown("nobody asked")}, r"prediction_time must be derived from a column, such as before\('departure', hours=1\)"),
-    (shop.orders_asked, {"prediction_time": before("sold_at")}, "prediction_time names the column 'sold_at', which AskedOrder does not have"),
-    (shop.orders_asked, {"prediction_time": before("sent_at"), "schema": AskedTwoTimes}, "prediction_time is derived from 'sent_at', its days from 'ordered_at'"),
+    (
+        shop.orders_asked,
+        {"features": [shop.product_sales]},
+        r"features holds product_sales, which is no selection; write product_sales.select\('feature', ...\)",
+    ),
+    (
+        shop.orders_asked,
+        {"features": [shop.product_sales.select(), shop.product_sales.select("orders_24h")]},
+        "the column product_sales__orders_24h comes twice; give one selection another prefix=...",
+    ),
+    (
+        shop.orders_asked,
+        {"prediction_time": unknown("nobody asked")},
+        r"prediction_time must be derived from a column, such as before\('departure', hours=1\)",
+    ),
+    (
+        shop.orders_asked,
+        {"prediction_time": before("sold_at")},
+        "prediction_time names the column 'sold_at', which AskedOrder does not have",
+    ),
+    (
+        shop.orders_asked,
+        {"prediction_time": before("sent_at"), "schema": AskedTwoTimes},
+        "prediction_time is derived from 'sent_at', its days from 'ordered_at'",
+    ),
     (shop.orders_asked, {"schema": AskedMayBeNull}, "'ordered_at' may be null"),
     # What follows from them
-    (shop.returns_dataset, {"label": replace(shop.order_returned, schema=OutcomeNamedLikeAFeature, value="weekday")},
-     "its view 'orders_asked' has a column 'weekday' like the label; rename one of them"),
+    (
+        shop.returns_dataset,
+        {"label": replace(shop.order_returned, schema=OutcomeNamedLikeAFeature, value="weekday")},
+        "its view 'orders_asked' has a column 'weekday' like the label; rename one of them",
+    ),
     (shop.return_model, {"request": "product"}, r"request='product' is a string; did you mean request=\['product'\]\?"),
-    (shop.return_model, {"request": ["returned"]}, "request names the column 'returned', which AskedOrder does not have"),
+    (
+        shop.return_model,
+        {"request": ["returned"]},
+        "request names the column 'returned', which AskedOrder does not have",
+    ),
     (shop.return_model, {"categories": "product"}, "categories='product' is a string"),
     (shop.return_model, {"categories": ["customer"]}, "categories names 'customer', which is not among its inputs"),
     (shop.return_model, {"baselines": {"by hand": "product"}}, r"baselines\['by hand'\]='product' is a string"),
-    (shop.return_model, {"baselines": {"by hand": ["size"]}}, "baseline 'by hand' names the column 'size', which AskedOrder does not have"),
-    (shop.return_predictions, {"first": date(2024, 3, 1)}, "first=2024-03-01 is not among the days of 'orders_asked', 2024-03-11 to 2024-04-14"),
+    (
+        shop.return_model,
+        {"baselines": {"by hand": ["size"]}},
+        "baseline 'by hand' names the column 'size', which AskedOrder does not have",
+    ),
+    (
+        shop.return_predictions,
+        {"first": date(2024, 3, 1)},
+        "first=2024-03-01 is not among the days of 'orders_asked', 2024-03-11 to 2024-04-14",
+    ),
     (shop.return_predictions, {"first": date(2025, 3, 1)}, "first=2025-03-01 is not among the days of 'orders_asked'"),
 ]
 
 
 @pytest.mark.parametrize(("declared", "change", "message"), MISTAKES)
-def test_a_wrong_declaration_is_refused_naming_it_and_the_fix(declared: Declaration, change: dict[str, Any], message: str) -> None:
+def test_a_wrong_declaration_is_refused_naming_it_and_the_fix(
+    declared: Declaration, change: dict[str, Any], message: str
+) -> None:
     with pytest.raises(DeclarationError, match=message) as refused:
         replace(declared, **change)
     assert str(refused.value).startswith(f"{declared.kind} {change.get('name', declared.name)!r}: ")
@@ -136,7 +228,10 @@ def test_a_wrong_declaration_is_refused_naming_it_and_the_fix(declared: Declarat
     ("select", "message"),
     [
         (lambda: shop.product_sales.select("orders"), "it has no feature 'orders'; it has orders_24h, amount_mean_24h"),
-        (lambda: shop.product_sales.select(on={"prodcut": "product"}), "on= names 'prodcut', which is not among its keys, product"),
+        (
+            lambda: shop.product_sales.select(on={"prodcut": "product"}),
+            "on= names 'prodcut', which is not among its keys, product",
+        ),
         (lambda: shop.product_sales.select("product"), "it has no feature 'product'"),
     ],
 )
@@ -153,13 +248,17 @@ def test_a_wrong_selection_is_refused(select: Callable[[], object], message: str
         (date(2024, 1, 5), date(2024, 1, 7), date(2024, 1, 9), timedelta(-1)),
     ],
 )
-def test_a_split_whose_days_do_not_follow_each_other_is_refused(select: date, report: date, until: date, gap: timedelta) -> None:
+def test_a_split_whose_days_do_not_follow_each_other_is_refused(
+    select: date, report: date, until: date, gap: timedelta
+) -> None:
     with pytest.raises(DeclarationError, match="the days must follow each other and the gap not be negative"):
         TimeSplit(select_from=select, report_from=report, report_until=until, gap=gap)
 
 
 def test_settings_that_the_platform_needs_are_not_taken_from_people() -> None:
-    with pytest.raises(DeclarationError, match="num_threads, seed are set by the platform so that a model can be made again"):
+    with pytest.raises(
+        DeclarationError, match="num_threads, seed are set by the platform so that a model can be made again"
+    ):
         LightGBM(parameters={"seed": 1, "num_threads": 2, "num_leaves": 3}, rounds=10)
 
 
@@ -189,18 +288,31 @@ def test_a_function_without_a_docstring_is_refused() -> None:
 
     with pytest.raises(DeclarationError, match="feature group 'silent': nobody can tell what it holds"):
         feature_group(
-            keys=["product"], event_time="event_time", known_at=after("event_time"), partitions=shop.OPEN,
-            schema=shop.ProductSales, max_age=timedelta(1), owners=["team:shop"],
+            keys=["product"],
+            event_time="event_time",
+            known_at=after("event_time"),
+            partitions=shop.OPEN,
+            schema=shop.ProductSales,
+            max_age=timedelta(1),
+            owners=["team:shop"],
         )(silent)
 
 
 def test_the_columns_of_a_view_are_its_spine_the_prediction_time_and_the_features() -> None:
     names = [column.name for column in shop.orders_asked.columns]
     assert names == [
-        *shop.AskedOrder.column_names(), "prediction_time", "product_sales__orders_24h", "product_sales__amount_mean_24h",
-        "product_sales__age_minutes", "customer_history__orders_3d", "customer_history__spent_3d", "category__orders_24h",
+        *shop.AskedOrder.column_names(),
+        "prediction_time",
+        "product_sales__orders_24h",
+        "product_sales__amount_mean_24h",
+        "product_sales__age_minutes",
+        "customer_history__orders_3d",
+        "customer_history__spent_3d",
+        "category__orders_24h",
     ]
-    assert {column.dtype for column in shop.orders_asked.columns if column.name.endswith("age_minutes")} == {pl.Float64()}
+    assert {column.dtype for column in shop.orders_asked.columns if column.name.endswith("age_minutes")} == {
+        pl.Float64()
+    }
     assert all(column.description for column in shop.orders_asked.columns)
 
 
@@ -213,7 +325,13 @@ def test_a_selection_says_where_each_column_comes_from() -> None:
 def test_what_follows_from_the_view_has_its_columns() -> None:
     dataset = {column.name for column in shop.returns_dataset.columns}
     assert dataset == {*(c.name for c in shop.orders_asked.columns), "returned", "split"}
-    assert shop.return_model.inputs == ("product", "category", "amount_cents", "weekday", *shop.orders_asked.feature_columns)
+    assert shop.return_model.inputs == (
+        "product",
+        "category",
+        "amount_cents",
+        "weekday",
+        *shop.orders_asked.feature_columns,
+    )
     outcomes = [column.name for column in shop.return_outcomes.columns]
     assert len(outcomes) == len(set(outcomes))
     assert {"prediction_id", "probability", "in_sample", "returned", "known_at"} <= set(outcomes)
@@ -222,7 +340,9 @@ def test_what_follows_from_the_view_has_its_columns() -> None:
 
 def test_columns_are_those_of_the_schema() -> None:
     assert [(c.name, c.dtype, c.nullable) for c in columns_of(shop.ProductSales)] == [
-        ("product", pl.String(), False), ("event_time", pl.Datetime("us", "UTC"), False), ("orders_24h", pl.Int64(), False),
+        ("product", pl.String(), False),
+        ("event_time", pl.Datetime("us", "UTC"), False),
+        ("orders_24h", pl.Int64(), False),
         ("amount_mean_24h", pl.Float64(), True),
     ]
 

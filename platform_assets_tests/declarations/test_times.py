@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 
 import polars as pl
 import pytest
@@ -37,8 +38,12 @@ def utc(*parts: int) -> datetime:
 def test_a_day_has_as_many_hours_as_its_clocks_show(day: date, hours: int) -> None:
     window = BERLIN.window(Days(day, day))
     assert window.end - window.start == hours * HOUR
-    instants = pl.datetime_range(window.start - HOUR, window.end, "15m", time_zone="UTC", eager=True).dt.cast_time_unit("us")
-    found = pl.DataFrame({"at": instants}).with_columns(day=BERLIN.day_of(pl.col("at"))).filter(pl.col("day") == day)["at"]
+    instants = pl.datetime_range(window.start - HOUR, window.end, "15m", time_zone="UTC", eager=True).dt.cast_time_unit(
+        "us"
+    )
+    found = (
+        pl.DataFrame({"at": instants}).with_columns(day=BERLIN.day_of(pl.col("at"))).filter(pl.col("day") == day)["at"]
+    )
     assert (found.min(), found.max(), len(found)) == (window.start, window.end - HOUR / 4, hours * 4)
 
 
@@ -52,8 +57,16 @@ def test_days_lie_edge_to_edge_over_a_whole_year() -> None:
 @pytest.mark.parametrize(
     ("zone", "hours", "days"),
     [
-        ("UTC", 0, 0), ("UTC", -5, 0), ("UTC", 1, 1), ("UTC", 24, 1), ("UTC", 25, 2), ("UTC", 72, 3),
-        ("Europe/Berlin", 0, 0), ("Europe/Berlin", 23, 1), ("Europe/Berlin", 24, 2), ("Europe/Berlin", 47, 2),
+        ("UTC", 0, 0),
+        ("UTC", -5, 0),
+        ("UTC", 1, 1),
+        ("UTC", 24, 1),
+        ("UTC", 25, 2),
+        ("UTC", 72, 3),
+        ("Europe/Berlin", 0, 0),
+        ("Europe/Berlin", 23, 1),
+        ("Europe/Berlin", 24, 2),
+        ("Europe/Berlin", 47, 2),
     ],
 )
 def test_days_touching(zone: str, hours: float, days: int) -> None:
@@ -98,7 +111,10 @@ def test_a_calendar_may_start_later() -> None:
     ("declared", "message"),
     [
         ({"first": date(2024, 2, 1), "last": date(2024, 1, 1)}, "end .2024-01-01. before they start .2024-02-01."),
-        ({"first": date(2024, 1, 1), "zone": "Europe/Berln"}, "the time zone 'Europe/Berln', which does not exist; say for example 'UTC'"),
+        (
+            {"first": date(2024, 1, 1), "zone": "Europe/Berln"},
+            "the time zone 'Europe/Berln', which does not exist; say for example 'UTC'",
+        ),
     ],
 )
 def test_a_calendar_that_cannot_be_is_refused(declared: dict[str, object], message: str) -> None:
@@ -106,7 +122,9 @@ def test_a_calendar_that_cannot_be_is_refused(declared: dict[str, object], messa
         Daily(**declared)
 
 
-@pytest.mark.parametrize("days", [Days(date(2023, 12, 31), date(2024, 1, 5)), Days(date(2024, 12, 31), date(2025, 1, 1))])
+@pytest.mark.parametrize(
+    "days", [Days(date(2023, 12, 31), date(2024, 1, 5)), Days(date(2024, 12, 31), date(2025, 1, 1))]
+)
 def test_days_that_are_not_partitions_are_refused(days: Days) -> None:
     with pytest.raises(PartitionError, match=f"no such partition: {days}; the days run from 2024-01-01 to 2024-12-31"):
         BERLIN.require(days)
@@ -140,7 +158,7 @@ def test_a_text_is_not_among_days() -> None:
 def test_day_ranges_hold_exactly_the_days_in_the_fewest_pieces(days: set[date]) -> None:
     ranges = day_ranges(days)
     assert [day for part in ranges for day in part] == sorted(days)
-    assert all(b.first - a.last > timedelta(days=1) for a, b in zip(ranges, ranges[1:], strict=False))
+    assert all(b.first - a.last > timedelta(days=1) for a, b in pairwise(ranges))
 
 
 def test_days_read_as_people_write_them() -> None:
@@ -150,7 +168,7 @@ def test_days_read_as_people_write_them() -> None:
 
 def test_a_partition_key_is_a_day() -> None:
     assert parse_day("2024-03-31") == FORWARD
-    with pytest.raises(PartitionError, match="'31.3.2024' is not a day; write it as 2013-12-31"):
+    with pytest.raises(PartitionError, match=r"'31.3.2024' is not a day; write it as 2013-12-31"):
         parse_day("31.3.2024")
 
 
@@ -173,7 +191,7 @@ def test_known_at_is_a_column_and_a_delay(known: KnownAt, said: str, shift: time
 def test_an_unknown_time_has_a_reason_and_no_value() -> None:
     known = unknown("an undated list")
     assert (known.is_known, str(known)) == (False, "unknown: an undated list")
-    with pytest.raises(DeclarationError, match="known_at is unknown .an undated list.; it cannot be computed"):
+    with pytest.raises(DeclarationError, match=r"known_at is unknown .an undated list.; it cannot be computed"):
         known.expr()
 
 
@@ -196,8 +214,12 @@ def test_a_freshness_that_cannot_be_kept_is_refused(limits: dict[str, float]) ->
 @pytest.mark.parametrize(
     ("span", "said"),
     [
-        (timedelta(days=14), "14 days"), (timedelta(days=1), "24 hours"), (timedelta(hours=36), "36 hours"),
-        (timedelta(hours=1), "1 hour"), (timedelta(minutes=15), "15 minutes"), (timedelta(seconds=5), "0:00:05"),
+        (timedelta(days=14), "14 days"),
+        (timedelta(days=1), "24 hours"),
+        (timedelta(hours=36), "36 hours"),
+        (timedelta(hours=1), "1 hour"),
+        (timedelta(minutes=15), "15 minutes"),
+        (timedelta(seconds=5), "0:00:05"),
     ],
 )
 def test_durations_are_said_in_the_largest_unit_that_fits(span: timedelta, said: str) -> None:

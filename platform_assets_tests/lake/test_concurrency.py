@@ -14,7 +14,18 @@ import pytest
 from platform_assets.compute.content_hash import content_hash
 from platform_assets.lake import ledger
 from platform_assets.lake.tables import Lake
-from platform_assets_tests.lake.writers import TABLE, day, days, held, large, put, rows, write_as_nobody, write_days, write_large
+from platform_assets_tests.lake.writers import (
+    TABLE,
+    day,
+    days,
+    held,
+    large,
+    put,
+    rows,
+    write_as_nobody,
+    write_days,
+    write_large,
+)
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -22,7 +33,8 @@ SPAWN = multiprocessing.get_context("spawn")
 def side_by_side(root: Path, numbers: list[list[int]], repeats: int) -> None:
     gate = SPAWN.Barrier(len(numbers))
     writers = [
-        SPAWN.Process(target=write_days, args=(str(root), own, number, gate, repeats)) for number, own in enumerate(numbers)
+        SPAWN.Process(target=write_days, args=(str(root), own, number, gate, repeats))
+        for number, own in enumerate(numbers)
     ]
     for writer in writers:
         writer.start()
@@ -53,7 +65,7 @@ def test_writers_of_the_same_day_leave_what_one_of_them_wrote(tmp_path: Path) ->
 
 def kill_at_random(root: Path, times: int, seed: int) -> int:
     """Kill a writer at random instants; give back how often the new version was complete all the same."""
-    lake, dice, finished = Lake(root), random.Random(seed), 0
+    lake, dice, finished = Lake(root), random.Random(seed), 0  # noqa: S311 - test data, not a secret
     contents = {content_hash(large(value).select("key", "value", "day")): value for value in (0, 1)}
     put(lake, large(0), days(1, 10))
     for _ in range(times):
@@ -74,7 +86,7 @@ def kill_at_random(root: Path, times: int, seed: int) -> int:
 
 
 def test_a_killed_writer_leaves_the_old_or_the_new_and_running_it_again_repairs(tmp_path: Path) -> None:
-    assert 0 <= kill_at_random(tmp_path, times=3, seed=1) <= 3
+    kill_at_random(tmp_path, times=3, seed=1)
 
 
 @pytest.mark.slow

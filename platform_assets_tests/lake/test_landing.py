@@ -16,7 +16,11 @@ from platform_assets.lake.landing import FILE, LINE, REASON, Landed, Landing
 
 FIRST, SECOND, THIRD = (date(2024, 3, n) for n in (1, 2, 3))
 COLUMNS: Mapping[str, type[pl.DataType]] = {
-    "key": pl.String, "count": pl.Int32, "share": pl.Float64, "flag": pl.Boolean, "on": pl.Date,
+    "key": pl.String,
+    "count": pl.Int32,
+    "share": pl.Float64,
+    "flag": pl.Boolean,
+    "on": pl.Date,
 }
 HEADER = "key,count,share,flag,on\n"
 GOOD = "a,1,0.5,true,2024-03-01\n"
@@ -27,7 +31,9 @@ def landing(tmp_path: Path) -> Landing:
     return Landing(tmp_path / "landing")
 
 
-def land(landing: Landing, content: str | bytes, day: date | None = FIRST, *, promised: int | str | None = None) -> Path:
+def land(
+    landing: Landing, content: str | bytes, day: date | None = FIRST, *, promised: int | str | None = None
+) -> Path:
     path = landing.path("orders", day)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -50,7 +56,11 @@ def refusal(landing: Landing, last: date = FIRST) -> str:
 def test_cells_are_read_as_declared(landing: Landing) -> None:
     land(landing, HEADER + GOOD + "b, 2 ,1e3,FALSE,\n" + ",,,,\n", promised=3)
     found = read(landing)
-    assert found.rows.schema == {**{name: dtype() for name, dtype in COLUMNS.items()}, FILE: pl.String(), LINE: pl.Int64()}
+    assert found.rows.schema == {
+        **{name: dtype() for name, dtype in COLUMNS.items()},
+        FILE: pl.String(),
+        LINE: pl.Int64(),
+    }
     assert found.rows.rows() == [
         ("a", 1, 0.5, True, date(2024, 3, 1), "orders/2024-03-01.csv", 2),
         ("b", 2, 1000.0, False, None, "orders/2024-03-01.csv", 3),
@@ -112,7 +122,7 @@ def test_a_cell_that_cannot_be_read_is_set_apart_with_its_file_line_and_reason(l
     assert found.rows["key"].to_list() == ["a"]
     assert dict(found.unreadable.select(LINE, REASON).iter_rows()) == {
         3: "count: cannot read many as Int32; share: cannot read half as Float64; flag: cannot read perhaps as Boolean; "
-           "on: cannot read 1.3.2024 as Date",
+        "on: cannot read 1.3.2024 as Date",
         4: "count: cannot read 1.0 as Int32; on: cannot read 2024-03-01 10:00 as Date",
         5: "count: cannot read   as Int32; flag: cannot read 1 as Boolean",
     }
@@ -128,24 +138,67 @@ def test_a_number_that_does_not_fit_cannot_be_read(landing: Landing) -> None:
     ("content", "promised", "message"),
     [
         pytest.param("", None, "the file is empty, without even a header; deliver it again", id="empty"),
-        pytest.param(HEADER + GOOD + "b,1", None, "the file ends in the middle of a line, so it is truncated", id="truncated in a line"),
-        pytest.param(HEADER + GOOD, 2, "2024-03-01.rows promises 2 rows, the file has 1; it is truncated or half delivered", id="truncated after a line"),
+        pytest.param(
+            HEADER + GOOD + "b,1",
+            None,
+            "the file ends in the middle of a line, so it is truncated",
+            id="truncated in a line",
+        ),
+        pytest.param(
+            HEADER + GOOD,
+            2,
+            "2024-03-01.rows promises 2 rows, the file has 1; it is truncated or half delivered",
+            id="truncated after a line",
+        ),
         pytest.param(HEADER, 1, "2024-03-01.rows promises 1 rows, the file has 0", id="truncated after the header"),
         pytest.param(HEADER + GOOD, "?", r"2024-03-01.rows promises \? rows, the file has 1", id="a damaged promise"),
-        pytest.param("key,share,flag,on\na,1,true,\nb,1,true,\n", None, "the column count is missing from all 2 rows; it has key, share, flag, on", id="missing column"),
-        pytest.param("key,share\na,1\n", None, "the columns count, flag, on are missing from all 1 rows; it has key, share", id="missing columns"),
-        pytest.param("\n", None, "the columns key, count, share, flag, on are missing from all 0 rows", id="an empty line"),
-        pytest.param(HEADER + GOOD + "b,1,0.5,true,,x\n", None, "not a well-formed CSV file .*; deliver it again", id="too many fields"),
-        pytest.param(HEADER + GOOD + "b,1\n" + GOOD, None, "line 3 has 2 of 5 fields; deliver it again", id="too few fields"),
-        pytest.param(HEADER + "b,1\n" + "c,1,0.5,true,,x,y,z\n", None, "not a well-formed CSV file|line 2 has 2 of 5 fields", id="too few and too many"),
+        pytest.param(
+            "key,share,flag,on\na,1,true,\nb,1,true,\n",
+            None,
+            "the column count is missing from all 2 rows; it has key, share, flag, on",
+            id="missing column",
+        ),
+        pytest.param(
+            "key,share\na,1\n",
+            None,
+            "the columns count, flag, on are missing from all 1 rows; it has key, share",
+            id="missing columns",
+        ),
+        pytest.param(
+            "\n", None, "the columns key, count, share, flag, on are missing from all 0 rows", id="an empty line"
+        ),
+        pytest.param(
+            HEADER + GOOD + "b,1,0.5,true,,x\n",
+            None,
+            "not a well-formed CSV file .*; deliver it again",
+            id="too many fields",
+        ),
+        pytest.param(
+            HEADER + GOOD + "b,1\n" + GOOD, None, "line 3 has 2 of 5 fields; deliver it again", id="too few fields"
+        ),
+        pytest.param(
+            HEADER + "b,1\n" + "c,1,0.5,true,,x,y,z\n",
+            None,
+            "not a well-formed CSV file|line 2 has 2 of 5 fields",
+            id="too few and too many",
+        ),
         pytest.param(HEADER + '"a",1,0.5,true\n', None, "line 2 has 4 of 5 fields", id="too few fields beside quotes"),
         pytest.param(HEADER + GOOD + "\n" + GOOD, None, "line 3 has 0 of 5 fields", id="a blank line"),
-        pytest.param(HEADER + '"a,1,0.5,true,\n' + GOOD, None, "line 3 has 1 of 5 fields", id="a quote that is not closed"),
-        pytest.param(HEADER.encode() + b"\xff\xfe,1,0.5,true,\n", None, "not a well-formed CSV file .*utf-8", id="another encoding"),
+        pytest.param(
+            HEADER + '"a,1,0.5,true,\n' + GOOD, None, "line 3 has 1 of 5 fields", id="a quote that is not closed"
+        ),
+        pytest.param(
+            HEADER.encode() + b"\xff\xfe,1,0.5,true,\n",
+            None,
+            "not a well-formed CSV file .*utf-8",
+            id="another encoding",
+        ),
         pytest.param(b"\xff\xfe\n", None, "the header cannot be read as UTF-8 text", id="a header in another encoding"),
     ],
 )
-def test_a_damaged_file_is_refused_by_name(landing: Landing, content: str | bytes, promised: int | str | None, message: str) -> None:
+def test_a_damaged_file_is_refused_by_name(
+    landing: Landing, content: str | bytes, promised: int | str | None, message: str
+) -> None:
     land(landing, content, promised=promised)
     said = refusal(landing)
     assert said.startswith("orders/2024-03-01.csv: ")
@@ -161,9 +214,14 @@ def test_of_many_files_the_damaged_one_is_named(landing: Landing) -> None:
 
 def test_nothing_landed(landing: Landing) -> None:
     land(landing, HEADER + GOOD, SECOND)
-    with pytest.raises(SourceUnavailable, match=r"source orders: nothing landed for 2024-03-01, 2024-03-03 \(2 of 3 files\); expected .*orders/2024-03-01.csv"):
+    with pytest.raises(
+        SourceUnavailable,
+        match=r"source orders: nothing landed for 2024-03-01, 2024-03-03 \(2 of 3 files\); expected .*orders/2024-03-01.csv",
+    ):
         read(landing, THIRD)
-    with pytest.raises(SourceUnavailable, match=r"nothing landed for returns \(1 of 1 files\); expected .*/returns.csv"):
+    with pytest.raises(
+        SourceUnavailable, match=r"nothing landed for returns \(1 of 1 files\); expected .*/returns.csv"
+    ):
         landing.read("returns", COLUMNS, None)
 
 

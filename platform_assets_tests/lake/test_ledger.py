@@ -19,8 +19,15 @@ NOW = datetime(2024, 4, 1, tzinfo=UTC)
 
 def entry(when: Days | None, minute: int, *, asset: str = "shop/orders", version: int = 0) -> Entry:
     return Entry(
-        asset=asset, days=when, fingerprint="f00d", inputs={"raw": 2, "other": 1}, version=version, content_hash="abc",
-        rows=7, run_id=f"run-{minute}", recorded_at=NOW + timedelta(minutes=minute),
+        asset=asset,
+        days=when,
+        fingerprint="f00d",
+        inputs={"raw": 2, "other": 1},
+        version=version,
+        content_hash="abc",
+        rows=7,
+        run_id=f"run-{minute}",
+        recorded_at=NOW + timedelta(minutes=minute),
         stamps={} if when is None else {str(day): "1-2" for day in when},
     )
 
@@ -62,7 +69,9 @@ def test_days_are_those_ever_materialized(tmp_path: Path) -> None:
         ledger.record(lake, entry(when, 1))
     ledger.record(lake, entry(None, 1, asset="shop/model"))
     assert ledger.days(lake, ["shop/orders", "shop/model", "shop/none"]) == {
-        "shop/orders": {day(1), day(2), day(3), day(7)}, "shop/model": set(), "shop/none": set(),
+        "shop/orders": {day(1), day(2), day(3), day(7)},
+        "shop/model": set(),
+        "shop/none": set(),
     }
 
 

@@ -25,7 +25,10 @@ def log_of(lake: Lake) -> Path:
 
 def test_a_table_that_was_never_written_has_no_version(lake: Lake) -> None:
     assert lake.version("shop/returns") is None
-    with pytest.raises(TableMissing, match=r"table shop/returns: nothing has been written to .*shop/returns yet; materialize shop/returns first"):
+    with pytest.raises(
+        TableMissing,
+        match=r"table shop/returns: nothing has been written to .*shop/returns yet; materialize shop/returns first",
+    ):
         lake.scan("shop/returns")
 
 
@@ -77,7 +80,10 @@ def test_a_corrupt_log_entry_names_the_table(lake: Lake) -> None:
     put(lake, rows(("b", 1, 1)), days(1))
     (log_of(lake) / f"{1:020}.json").write_text('{"add": {"path"')
     for attempt in (
-        lambda: lake.version(TABLE), lambda: lake.scan(TABLE), lambda: lake.days(TABLE), lambda: put(lake, rows(), days(1)),
+        lambda: lake.version(TABLE),
+        lambda: lake.scan(TABLE),
+        lambda: lake.days(TABLE),
+        lambda: put(lake, rows(), days(1)),
         lambda: lake.changed_days(TABLE, since=0, until=1),
     ):
         with pytest.raises(TableError, match=r"cannot read the table at .*lake/shop/orders: .*"):

@@ -110,7 +110,9 @@ def test_the_digest_is_that_of_the_content_alone(lake: Lake) -> None:
 @pytest.mark.parametrize("stranger", [rows(("a", 1, 4)), rows(("a", 1, 1)).with_columns(day=pl.lit(None, pl.Date))])
 def test_rows_outside_the_days_are_refused(lake: Lake, stranger: pl.DataFrame) -> None:
     put(lake, THREE_DAYS, days(1, 3))
-    with pytest.raises(WriteRefused, match=r"table shop/orders: 1 rows lie on (2024-03-04|None), outside 2024-03-02 to 2024-03-03"):
+    with pytest.raises(
+        WriteRefused, match=r"table shop/orders: 1 rows lie on (2024-03-04|None), outside 2024-03-02 to 2024-03-03"
+    ):
         put(lake, pl.concat([rows(("a", 1, 2)), stranger]), days(2, 3))
     assert lake.version(TABLE) == 0
 
@@ -134,14 +136,19 @@ def test_after_a_new_column_equal_content_is_equal_again(lake: Lake) -> None:
 
 def test_a_changed_type_is_refused_for_a_part_with_both_types(lake: Lake) -> None:
     put(lake, THREE_DAYS, days(1, 3))
-    with pytest.raises(SchemaChanged, match=r"table shop/orders: value is Int64 there and Float64 now; a write of 2024-03-02 would leave"):
+    with pytest.raises(
+        SchemaChanged,
+        match=r"table shop/orders: value is Int64 there and Float64 now; a write of 2024-03-02 would leave",
+    ):
         put(lake, rows(("a", 3, 2)).cast({"value": pl.Float64}), days(2), columns=RETYPED)
     assert held(lake) == sorted(THREE_DAYS.rows())
 
 
 def test_a_dropped_column_is_refused_for_a_part(lake: Lake) -> None:
     put(lake, THREE_DAYS, days(1, 3))
-    with pytest.raises(SchemaChanged, match="value is gone; a write of 2024-03-02 .* Materialize all of its days at once"):
+    with pytest.raises(
+        SchemaChanged, match=r"value is gone; a write of 2024-03-02 .* Materialize all of its days at once"
+    ):
         put(lake, rows(("a", 3, 2)).drop("value"), days(2), columns=COLUMNS[:1])
 
 
@@ -194,7 +201,9 @@ def test_old_versions_stay_readable(lake: Lake) -> None:
     put(lake, THREE_DAYS, days(1, 3))
     put(lake, rows(), days(1, 3))
     assert held(lake) == []
-    assert sorted(lake.scan(TABLE, version=0).select("key", "value", "day").collect().rows()) == sorted(THREE_DAYS.rows())
+    assert sorted(lake.scan(TABLE, version=0).select("key", "value", "day").collect().rows()) == sorted(
+        THREE_DAYS.rows()
+    )
     assert DeltaTable(lake.path(TABLE)).metadata().configuration["delta.logRetentionDuration"] == "interval 3650 days"
 
 
@@ -215,4 +224,6 @@ def test_a_table_is_what_a_dictionary_of_days_would_be(tmp_path_factory: pytest.
         same = all(before.get(number, []) == model[number] for number in span)
         assert done.plan.writes == (version is None or not same)
         found = lake.scan(TABLE).select("key", "value", "day").collect().rows()
-        assert sorted(found, key=str) == sorted(((k, v, day(n)) for part in model.values() for k, v, n in part), key=str)
+        assert sorted(found, key=str) == sorted(
+            ((k, v, day(n)) for part in model.values() for k, v, n in part), key=str
+        )

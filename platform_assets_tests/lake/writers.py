@@ -34,12 +34,19 @@ def rows(*cells: tuple[str, int | None, int]) -> pl.DataFrame:
     """Rows of key, value and the number of their day."""
     return pl.DataFrame(
         [(key, value, day(number)) for key, value, number in cells],
-        schema={"key": pl.String, "value": pl.Int64, "day": pl.Date}, orient="row",
+        schema={"key": pl.String, "value": pl.Int64, "day": pl.Date},
+        orient="row",
     )
 
 
 def put(
-    lake: Lake, frame: pl.DataFrame, when: Days | None, *, columns: Sequence[Column] = COLUMNS, table: str = TABLE, run: str = "run-1"
+    lake: Lake,
+    frame: pl.DataFrame,
+    when: Days | None,
+    *,
+    columns: Sequence[Column] = COLUMNS,
+    table: str = TABLE,
+    run: str = "run-1",
 ) -> Written:
     provenance = Provenance(asset=table, fingerprint="f00d", run_id=run, inputs={"raw": 3})
     return write(lake, table, frame, columns=columns, days=when, provenance=provenance, description="Orders.")
@@ -56,11 +63,20 @@ def write_days(root: str, numbers: Sequence[int], writer: int, gate: Any, repeat
     for repeat in range(repeats):
         for number in numbers:
             written = put(lake, rows((f"w{writer}", repeat, number)), days(number), run=f"w{writer}")
-            ledger.record(lake, ledger.Entry(
-                asset=TABLE, days=days(number), fingerprint="f00d", inputs={}, version=written.version,
-                content_hash=written.plan.digest, rows=1, run_id=f"w{writer}",
-                recorded_at=datetime.fromisoformat("2024-04-01T00:00:00+00:00"),
-            ))
+            ledger.record(
+                lake,
+                ledger.Entry(
+                    asset=TABLE,
+                    days=days(number),
+                    fingerprint="f00d",
+                    inputs={},
+                    version=written.version,
+                    content_hash=written.plan.digest,
+                    rows=1,
+                    run_id=f"w{writer}",
+                    recorded_at=datetime.fromisoformat("2024-04-01T00:00:00+00:00"),
+                ),
+            )
 
 
 def write_large(root: str, value: int, gate: Any) -> None:
@@ -73,10 +89,13 @@ def write_large(root: str, value: int, gate: Any) -> None:
 
 def large(value: int) -> pl.DataFrame:
     numbers = pl.int_range(50_000, eager=True)
-    return pl.DataFrame({
-        "key": numbers.cast(pl.String), "value": numbers + value,
-        "day": pl.select(pl.lit(FIRST) + pl.duration(days=numbers % 10)).to_series(),
-    })
+    return pl.DataFrame(
+        {
+            "key": numbers.cast(pl.String),
+            "value": numbers + value,
+            "day": pl.select(pl.lit(FIRST) + pl.duration(days=numbers % 10)).to_series(),
+        }
+    )
 
 
 def write_as_nobody(root: str, answer: Any) -> None:

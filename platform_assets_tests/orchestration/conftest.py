@@ -47,9 +47,15 @@ class Deployment:
 
     def execute(self, *names: str, days: Days | None = None) -> dg.ExecuteInProcessResult:
         """One run of these assets: over a day, a range of days, or without any."""
-        tags = {} if days is None or len(days) == 1 else dict(zip(RANGE, map(str, (days.first, days.last)), strict=True))
+        tags = (
+            {} if days is None or len(days) == 1 else dict(zip(RANGE, map(str, (days.first, days.last)), strict=True))
+        )
         return self.definitions.resolve_implicit_global_asset_job_def().execute_in_process(
-            instance=self.instance, run_config=QUIET, tags=tags, raise_on_error=False, asset_selection=[self.key(name) for name in names],
+            instance=self.instance,
+            run_config=QUIET,
+            tags=tags,
+            raise_on_error=False,
+            asset_selection=[self.key(name) for name in names],
             partition_key=str(days.first) if days is not None and len(days) == 1 else None,
         )
 
@@ -78,7 +84,9 @@ def deployed(data: Path, catalogue: Catalogue = shop.CATALOGUE, **environ: str) 
     settings = load_settings({"PLATFORM_DATA": str(data), **environ})
     with open_instance(settings) as instance:
         yield Deployment(
-            settings=settings, catalogue=catalogue, instance=instance,
+            settings=settings,
+            catalogue=catalogue,
+            instance=instance,
             definitions=build_definitions(catalogue, settings=settings),
         )
 

@@ -117,7 +117,9 @@ def test_what_is_well_again_may_be_told_anew(there: Deployment, webhook: Webhook
     assert "shop/returns:contract" not in json.loads(cursor)
     refuse(there, DAY)
     tick(there, cursor)
-    assert [told["name"] for told in webhook.taken if told["name"].endswith("contract")] == ["shop/returns:contract"] * 2
+    assert [told["name"] for told in webhook.taken if told["name"].endswith("contract")] == [
+        "shop/returns:contract"
+    ] * 2
 
 
 def test_a_warning_is_told_once_while_it_lasts(there: Deployment, webhook: Webhook) -> None:
@@ -165,18 +167,25 @@ def test_an_old_failed_run_and_another_projects_are_left_alone(there: Deployment
 
 def test_a_stale_asset_is_told_once(there: Deployment, webhook: Webhook) -> None:
     def turn(state: FreshnessState, before: FreshnessState) -> None:
-        there.instance.report_runless_asset_event(FreshnessStateChange(
-            key=there.key("orders"), new_state=state, previous_state=before,
-            state_change_timestamp=datetime.now(UTC).timestamp(),
-        ))
+        there.instance.report_runless_asset_event(
+            FreshnessStateChange(
+                key=there.key("orders"),
+                new_state=state,
+                previous_state=before,
+                state_change_timestamp=datetime.now(UTC).timestamp(),
+            )
+        )
 
     turn(FreshnessState.FAIL, FreshnessState.PASS)
     _, cursor = tick(there)
-    assert webhook.taken == [{
-        "kind": "stale", "name": "shop/orders:freshness",
-        "message": "shop/orders has not been materialized within 36 hours",
-        "text": "stale: shop/orders has not been materialized within 36 hours",
-    }]
+    assert webhook.taken == [
+        {
+            "kind": "stale",
+            "name": "shop/orders:freshness",
+            "message": "shop/orders has not been materialized within 36 hours",
+            "text": "stale: shop/orders has not been materialized within 36 hours",
+        }
+    ]
     _, cursor = tick(there, cursor)
     turn(FreshnessState.PASS, FreshnessState.FAIL)
     said, cursor = tick(there, cursor)

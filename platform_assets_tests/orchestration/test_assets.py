@@ -25,14 +25,14 @@ DERIVED = ("product_sales", "customer_history", "category_sales", "orders_asked"
 
 def evaluations(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
     return {
-        f"{found.asset_key.path[-1]}:{found.check_name}": found.passed
-        for found in result.get_asset_check_evaluations()
+        f"{found.asset_key.path[-1]}:{found.check_name}": found.passed for found in result.get_asset_check_evaluations()
     }
 
 
 def metadata_of(result: dg.ExecuteInProcessResult, name: str, partition: str | None = None) -> dict[str, object]:
     events = [
-        event.materialization for event in result.get_asset_materialization_events()
+        event.materialization
+        for event in result.get_asset_materialization_events()
         if event.asset_key.path[-1] == name and event.partition == partition
     ]
     assert len(events) == 1
@@ -53,8 +53,11 @@ def test_a_run_makes_what_the_pipelines_make(there: Deployment, tmp_path: Path, 
     assert result.success
     for name in names:
         assert_frame_equal(there.rows(name), direct.lake.scan(f"shop/{name}").collect(), check_row_order=False)
-        tags = [event.materialization.tags for event in result.get_asset_materialization_events()
-                if event.asset_key == there.key(name)]
+        tags = [
+            event.materialization.tags
+            for event in result.get_asset_materialization_events()
+            if event.asset_key == there.key(name)
+        ]
         assert {found["dagster/data_version"] for found in tags} == {made[name].digest}
         assert there.materialized(name) == {str(day) for day in days}
 
@@ -90,13 +93,16 @@ def test_a_run_again_writes_nothing_and_says_so(there: Deployment) -> None:
 def test_every_declared_check_is_recorded(full: Deployment) -> None:
     keys = {
         dg.AssetCheckKey(full.key(d.name), check.name): check.blocking
-        for d in full.catalogue.declarations for check in checks_of(d)
+        for d in full.catalogue.declarations
+        for check in checks_of(d)
     }
     found = full.instance.event_log_storage.get_latest_asset_check_execution_by_key(list(keys))
     assert set(found) == set(keys)
     for key, record in found.items():
         evaluation = record.event.get_dagster_event().asset_check_evaluation_data
-        assert evaluation.passed or evaluation.severity == dg.AssetCheckSeverity.WARN, f"{key}: {evaluation.description}"
+        assert evaluation.passed or evaluation.severity == dg.AssetCheckSeverity.WARN, (
+            f"{key}: {evaluation.description}"
+        )
         assert evaluation.description
         assert evaluation.blocking == keys[key]
 

@@ -34,8 +34,9 @@ def tick(there: Deployment, cursor: Any = None) -> tuple[Requested, Any]:
     """One evaluation of all conditions: the partitions asked for, by asset."""
     result = dg.evaluate_automation_conditions(there.definitions, there.instance, cursor=cursor)
     keys = {there.key(d.name): d.name for d in there.catalogue.declarations}
-    asked = {name: set(result.get_requested_partitions(key)) for key, name in keys.items()
-             if result.get_num_requested(key)}
+    asked = {
+        name: set(result.get_requested_partitions(key)) for key, name in keys.items() if result.get_num_requested(key)
+    }
     return asked, result.cursor
 
 
@@ -76,7 +77,10 @@ def land_changed(there: Deployment, day: date, source: str = "orders") -> None:
 def evaluate(there: Deployment, name: str, cursor: str | None = None) -> Any:
     repository = there.definitions.get_repository_def()
     with dg.build_sensor_context(
-        instance=there.instance, repository_def=repository, cursor=cursor, sensor_name=name,
+        instance=there.instance,
+        repository_def=repository,
+        cursor=cursor,
+        sensor_name=name,
         resources=there.definitions.resources,
     ) as context:
         return repository.get_sensor_def(name).evaluate_tick(context)
@@ -85,7 +89,9 @@ def evaluate(there: Deployment, name: str, cursor: str | None = None) -> Any:
 def evaluate_schedule(there: Deployment, name: str, at: datetime) -> Any:
     repository = there.definitions.get_repository_def()
     with dg.build_schedule_context(
-        instance=there.instance, repository_def=repository, scheduled_execution_time=at,
+        instance=there.instance,
+        repository_def=repository,
+        scheduled_execution_time=at,
         resources=there.definitions.resources,
     ) as context:
         return repository.get_schedule_def(name).evaluate_tick(context)
@@ -94,10 +100,15 @@ def evaluate_schedule(there: Deployment, name: str, at: datetime) -> Any:
 def launch(there: Deployment, requests: Iterable[dg.RunRequest], job: str | None = None) -> list[bool]:
     """Run each request as the daemon would: the job, the selection, the partition, the tags."""
     return [
-        there.definitions.resolve_job_def(request.job_name or job).execute_in_process(
-            instance=there.instance, asset_selection=list(request.asset_selection), partition_key=request.partition_key,
-            tags=dict(request.tags), raise_on_error=False,
-        ).success
+        there.definitions.resolve_job_def(request.job_name or job)
+        .execute_in_process(
+            instance=there.instance,
+            asset_selection=list(request.asset_selection),
+            partition_key=request.partition_key,
+            tags=dict(request.tags),
+            raise_on_error=False,
+        )
+        .success
         for request in requests
     ]
 
@@ -138,7 +149,9 @@ class TestConditions:
         stale = plan(full.platform, full.catalogue, now=datetime.now(UTC))
         expected = {
             step.name: {str(day) for days in step.days or () for day in days}
-            for step in stale.steps if full.catalogue[step.name].input_names and step.days
+            for step in stale.steps
+            if full.catalogue[step.name].input_names
+            and step.days
             # The plan retrains, and scores anew with what comes of it; the conditions leave both alone.
             and not step.name.startswith("return_")
         }
@@ -149,7 +162,10 @@ class TestConditions:
 
         left = plan(full.platform, full.catalogue, now=datetime.now(UTC))
         assert {step.name for step in left.steps} == {
-            "returns_dataset", "return_model", "return_predictions", "return_outcomes",
+            "returns_dataset",
+            "return_model",
+            "return_predictions",
+            "return_outcomes",
         }
 
     def test_predictions_and_outcomes_follow_the_view_but_not_the_model(self, full: Deployment) -> None:
@@ -186,10 +202,19 @@ class TestConditions:
 
     def test_a_challenger_that_failed_does_not_stop_the_champion(self, full: Deployment) -> None:
         _, cursor = tick(full)
-        full.instance.report_runless_asset_event(dg.AssetCheckEvaluation(
-            asset_key=full.key("return_model"), check_name="beats_baselines", passed=False, blocking=True, metadata={},
-            severity=dg.AssetCheckSeverity.ERROR, description="worse", target_materialization_data=None, partition=None,
-        ))
+        full.instance.report_runless_asset_event(
+            dg.AssetCheckEvaluation(
+                asset_key=full.key("return_model"),
+                check_name="beats_baselines",
+                passed=False,
+                blocking=True,
+                metadata={},
+                severity=dg.AssetCheckSeverity.ERROR,
+                description="worse",
+                target_materialization_data=None,
+                partition=None,
+            )
+        )
         day = Days(date(2024, 4, 10), date(2024, 4, 10))
         assert full.execute("orders_asked", days=day).success
         assert tick(full, cursor)[0]["return_predictions"] == said(day.first)
@@ -295,7 +320,8 @@ class TestLanding:
         assert min(r.partition_key for r in second.run_requests) > days[-1]
         waiting = [
             there.instance.create_run_for_job(
-                there.definitions.resolve_job_def(SALES_JOB), tags={SENSOR_NAME_TAG: LANDING},
+                there.definitions.resolve_job_def(SALES_JOB),
+                tags={SENSOR_NAME_TAG: LANDING},
                 status=dg.DagsterRunStatus.STARTED,
             )
             for _ in range(MOST_DAYS_A_TICK)
@@ -384,7 +410,10 @@ def test_everything_automatic_is_switched_on(there: Deployment) -> None:
     repository = there.definitions.get_repository_def()
     assert {s.name for s in repository.sensor_defs} == {"shop_automation", "shop_landing", "shop_alerts"}
     assert {s.name for s in repository.schedule_defs} == {
-        f"{SALES_JOB}_nightly", f"{RETURNS_JOB}_nightly", f"{PREDICTIONS_JOB}_nightly", "shop_retraining_monthly",
+        f"{SALES_JOB}_nightly",
+        f"{RETURNS_JOB}_nightly",
+        f"{PREDICTIONS_JOB}_nightly",
+        "shop_retraining_monthly",
     }
     assert {s.default_status.value for s in (*repository.sensor_defs, *repository.schedule_defs)} == {"RUNNING"}
 

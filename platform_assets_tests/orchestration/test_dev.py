@@ -74,7 +74,8 @@ class Dev:
 
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         request = urllib.request.Request(  # noqa: S310 - our own server
-            f"{self.url}/graphql", data=json.dumps({"query": query, "variables": variables}).encode(),
+            f"{self.url}/graphql",
+            data=json.dumps({"query": query, "variables": variables}).encode(),
             headers={"Content-Type": "application/json"},
         )
         with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
@@ -120,7 +121,11 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
     log = data.with_suffix(".log")
     with log.open("w") as out:
         process = subprocess.Popen(
-            [sys.executable, "-c", START], cwd=PROJECT, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+            [sys.executable, "-c", START],
+            cwd=PROJECT,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
             env=environ | {"PLATFORM_DATA": str(data), "PLATFORM_PORT": str(port)},
         )
     try:
@@ -162,20 +167,27 @@ def test_a_range_launched_in_the_browser_lands_in_the_lake(dev: Dev) -> None:
     """The landing sensor may ask for the same days meanwhile; whoever is second writes nothing."""
     land(dev.data / "landing", first=DAYS.first, last=DAYS.last)
     key = {"path": ["flights", "weather"]}
-    launched = dev.ask(LAUNCH, executionParams={
-        "mode": "default",
-        "runConfigData": "{}",
-        "selector": {
-            "repositoryLocationName": "platform_assets", "repositoryName": "__repository__", "jobName": "__ASSET_JOB",
-            "assetSelection": [key],
-            # The page names the checks that come with a materialization; without them the selection is refused.
-            "assetCheckSelection": [{"assetKey": key, "name": name} for name in CHECKS],
+    launched = dev.ask(
+        LAUNCH,
+        executionParams={
+            "mode": "default",
+            "runConfigData": "{}",
+            "selector": {
+                "repositoryLocationName": "platform_assets",
+                "repositoryName": "__repository__",
+                "jobName": "__ASSET_JOB",
+                "assetSelection": [key],
+                # The page names the checks that come with a materialization; without them the selection is refused.
+                "assetCheckSelection": [{"assetKey": key, "name": name} for name in CHECKS],
+            },
+            "executionMetadata": {
+                "tags": [
+                    {"key": "dagster/asset_partition_range_start", "value": str(DAYS.first)},
+                    {"key": "dagster/asset_partition_range_end", "value": str(DAYS.last)},
+                ]
+            },
         },
-        "executionMetadata": {"tags": [
-            {"key": "dagster/asset_partition_range_start", "value": str(DAYS.first)},
-            {"key": "dagster/asset_partition_range_end", "value": str(DAYS.last)},
-        ]},
-    })["launchPipelineExecution"]
+    )["launchPipelineExecution"]
     assert launched["__typename"] == "LaunchRunSuccess", launched
     run_id = launched["run"]["runId"]
 
@@ -189,6 +201,8 @@ def test_a_range_launched_in_the_browser_lands_in_the_lake(dev: Dev) -> None:
     for day, event in ours.items():
         numbers = {entry["label"]: entry.get("intValue") for entry in event["metadataEntries"]}
         assert numbers["dagster/partition_row_count"] == len(rows.filter(pl.col("day") == date.fromisoformat(day)))
-    checks = {check["name"]: check["executionForLatestMaterialization"] for check in shown["assetChecksOrError"]["checks"]}
+    checks = {
+        check["name"]: check["executionForLatestMaterialization"] for check in shown["assetChecksOrError"]["checks"]
+    }
     assert set(checks) == set(CHECKS)
     assert checks["contract"]["status"] == "SUCCEEDED"

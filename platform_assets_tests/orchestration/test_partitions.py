@@ -19,7 +19,10 @@ from platform_assets.settings import load_settings
 from platform_assets_tests import shop
 
 
-@pytest.mark.parametrize("days", [shop.OPEN, shop.OPEN_AND_TAIL, Daily(first=date(2013, 1, 1), last=date(2014, 1, 1), zone="America/New_York")])
+@pytest.mark.parametrize(
+    "days",
+    [shop.OPEN, shop.OPEN_AND_TAIL, Daily(first=date(2013, 1, 1), last=date(2014, 1, 1), zone="America/New_York")],
+)
 def test_a_calendar_has_its_days_and_its_instants(days: Daily) -> None:
     theirs = daily_partitions(days)
     assert days.last is not None
@@ -49,8 +52,11 @@ def test_every_mapping_leads_to_the_days_that_are_read(catalogue: Catalogue) -> 
             continue
         # The edges, the days the clocks change, and one in the middle.
         chosen = {days.first, days.first + timedelta(days=1), days.last, days.last - timedelta(days=1)}
-        chosen |= {day for day in (date(2013, 3, 10), date(2013, 11, 3), date(2024, 3, 31), date(2013, 7, 1))
-                   if days.first <= day <= days.last}
+        chosen |= {
+            day
+            for day in (date(2013, 3, 10), date(2013, 11, 3), date(2024, 3, 31), date(2013, 7, 1))
+            if days.first <= day <= days.last
+        }
         for read in catalogue.inputs(reader):
             other = graph.get(key_of(catalogue, read.name))
             if other.partitions_def is None:
@@ -59,7 +65,8 @@ def test_every_mapping_leads_to_the_days_that_are_read(catalogue: Catalogue) -> 
             for day in chosen:
                 mapped = mapping.get_upstream_mapped_partitions_result_for_partitions(
                     downstream_partitions_subset=node.partitions_def.subset_with_partition_keys([str(day)]),
-                    downstream_partitions_def=node.partitions_def, upstream_partitions_def=other.partitions_def,
+                    downstream_partitions_def=node.partitions_def,
+                    upstream_partitions_def=other.partitions_def,
                 )
                 expected = days_read(reader, read, Days(day, day))
                 assert expected is not None

@@ -125,8 +125,12 @@ def test_signs_of_life(there: Deployment) -> None:
     heard: list[Progress] = []
     carry_out(there.definitions, there.instance, there.catalogue, [run], report=heard.append)
     assert [(sign.asset, sign.state) for sign in heard] == [
-        ("shop/orders", "started"), ("shop/orders", "said"), ("shop/orders", "done"),
-        ("shop/product_sales", "started"), ("shop/product_sales", "said"), ("shop/product_sales", "done"),
+        ("shop/orders", "started"),
+        ("shop/orders", "said"),
+        ("shop/orders", "done"),
+        ("shop/product_sales", "started"),
+        ("shop/product_sales", "said"),
+        ("shop/product_sales", "done"),
     ]
     assert heard[1].message.startswith("300 rows in ")
     (found,) = there.instance.get_runs()
@@ -187,7 +191,10 @@ def test_a_refresh_killed_between_its_write_and_dagsters_record_is_made_up_for(
     shutil.copytree(empty_data, data)
     shutil.copytree(full_data / "landing", data / "landing", dirs_exist_ok=True)
     process = subprocess.Popen(
-        [sys.executable, "-c", _REFRESH, str(data)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        [sys.executable, "-c", _REFRESH, str(data)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
         env={**os.environ, "DAGSTER_HOME": str(data / "dagster")},
     )
     try:

@@ -11,14 +11,25 @@ Row = Mapping[str, Any]
 
 
 def naive_join(
-    spine: Sequence[Row], facts: Sequence[Row], *, on: Sequence[str], at: str, event: str, known_at: str,
-    values: Sequence[str], max_age: timedelta | None = None, known: str = "then", boundary: str = "inclusive",
+    spine: Sequence[Row],
+    facts: Sequence[Row],
+    *,
+    on: Sequence[str],
+    at: str,
+    event: str,
+    known_at: str,
+    values: Sequence[str],
+    max_age: timedelta | None = None,
+    known: str = "then",
+    boundary: str = "inclusive",
     last_non_null: bool = False,
 ) -> list[dict[str, Any]]:
     """Per spine row its values, and under `age` how old the newest visible row is."""
 
     def passed(instant: Any, now: Any) -> bool:
-        return instant is not None and now is not None and (instant < now if boundary == "exclusive" else instant <= now)
+        return (
+            instant is not None and now is not None and (instant < now if boundary == "exclusive" else instant <= now)
+        )
 
     def is_visible(fact: Row, row: Row) -> bool:
         same = all(row[key] is not None and row[key] == fact[key] for key in on)

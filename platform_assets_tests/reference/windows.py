@@ -10,8 +10,13 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def naive_sums_at_ticks(
-    streams: Sequence[Sequence[Mapping[str, Any]]], *, key: str, columns: Sequence[Sequence[str]], start: datetime,
-    end: datetime, step: timedelta,
+    streams: Sequence[Sequence[Mapping[str, Any]]],
+    *,
+    key: str,
+    columns: Sequence[Sequence[str]],
+    start: datetime,
+    end: datetime,
+    step: timedelta,
 ) -> dict[tuple[Any, datetime], dict[str, int]]:
     """The sums by key and tick, where anything at all is active."""
     found: dict[tuple[Any, datetime], dict[str, int]] = {}

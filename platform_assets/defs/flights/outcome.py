@@ -14,7 +14,7 @@ import dataframely as dy
 import polars as pl
 
 from platform_assets.declarations.tables import label
-from platform_assets.declarations.times import after
+from platform_assets.declarations.times import after, within
 from platform_assets.defs.flights.sources import YEAR
 
 LATE_MINUTES = 30
@@ -50,6 +50,7 @@ class FlightOutcome(dy.Schema):
     partitions=YEAR,
     lookahead=timedelta(days=1),
     schema=FlightOutcome,
+    freshness=within(hours=84),
     owners=["team:operations"],
     tags={"domain": "flights"},
 )

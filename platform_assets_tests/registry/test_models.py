@@ -1,0 +1,148 @@
+"""The registry: versions, the champion's alias, and models that come back as they were."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import lightgbm
+import numpy as np
+import polars as pl
+import pytest
+
+from platform_assets.compute.preparation import Preparation
+from platform_assets.errors import ModelError
+from platform_assets.registry.models import Logged, Registry
+from platform_assets_tests import shop
+
+ROWS = pl.DataFrame({"size": np.linspace(0, 1, 80), "kind": ["a", "b"] * 40})
+
+
+@pytest.fixture
+def registry(tmp_path: Path, empty_registry: Path) -> Registry:
+    shutil.copytree(empty_registry, tmp_path / "mlflow")
+    return Registry(tmp_path / "mlflow")
+
+
+def fitted(*, upwards: bool = True) -> tuple[lightgbm.Booster, Preparation]:
+    preparation = Preparation.fit(ROWS, inputs=["size", "kind"], categories=["kind"])
+    truth = (ROWS["size"].to_numpy() > 0.5) == upwards
+    learned = lightgbm.Dataset(
+        preparation.encode(ROWS), truth, feature_name=["size", "kind"], categorical_feature=["kind"]
+    )
+    return lightgbm.train(
+        {"objective": "binary", "verbosity": -1, "min_data_in_leaf": 5}, learned, num_boost_round=5
+    ), preparation
+
+
+def log(registry: Registry, *, upwards: bool = True, name: str = "late") -> Logged:
+    booster, preparation = fitted(upwards=upwards)
+    with registry.run("shop", name=name, tags={"dagster.run_id": "run-1"}, description="A model.") as run_id:
+        return registry.log(
+            run_id,
+            catalogue="shop",
+            name=name,
+            booster=booster,
+            preparation=preparation,
+            example=ROWS.head(3),
+            parameters={"rounds": 5},
+            metrics={"report_auc": 0.75},
+            pictures={},
+            documents={"note.txt": "a note"},
+            tags={"learned_until": "2024-04-01"},
+        )
+
+
+def test_a_registry_that_was_never_used_has_no_champion(tmp_path: Path) -> None:
+    assert Registry(tmp_path / "nowhere").champion("shop", "late") is None
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_model_that_does_not_exist_has_no_champion(registry: Registry) -> None:
+    assert registry.champion("shop", "late") is None
+
+
+def test_versions_count_up_and_the_champion_is_whoever_was_crowned(registry: Registry) -> None:
+    first, second = log(registry), log(registry)
+    assert (first.version, second.version) == (1, 2)
+    assert registry.champion("shop", "late") is None
+    registry.crown("shop", "late", 2)
+    assert registry.champion("shop", "late") == 2
+    registry.crown("shop", "late", 1)
+    assert registry.champion("shop", "late") == 1
+
+
+def test_a_model_comes_back_as_it_was(registry: Registry) -> None:
+    logged = log(registry)
+    booster, preparation = fitted()
+    loaded = registry.load("shop", "late", logged.version)
+    assert loaded.preparation == preparation
+    assert dict(loaded.tags) == {"learned_until": "2024-04-01"}
+    np.testing.assert_array_equal(loaded.score(ROWS), np.asarray(booster.predict(preparation.encode(ROWS))))
+    assert registry.metrics("shop", "late", 1) == {"report_auc": 0.75}
+
+
+def test_a_model_scores_by_name_and_not_by_place(registry: Registry) -> None:
+    loaded = registry.load("shop", "late", log(registry).version)
+    np.testing.assert_array_equal(loaded.score(ROWS), loaded.score(ROWS.select("kind", "size")))
+    with pytest.raises(ModelError, match="the model needs the columns size"):
+        loaded.score(ROWS.rename({"size": "sizes"}))
+
+
+def test_an_unseen_category_and_a_null_are_scored(registry: Registry) -> None:
+    loaded = registry.load("shop", "late", log(registry).version)
+    rows = pl.DataFrame({"size": [0.5, None], "kind": ["never seen", None]})
+    assert ((loaded.score(rows) > 0) & (loaded.score(rows) < 1)).all()
+
+
+def test_two_registries_of_one_process_do_not_mix(tmp_path: Path, empty_registry: Path) -> None:
+    for name in ("one", "two"):
+        shutil.copytree(empty_registry, tmp_path / name)
+    one, two = Registry(tmp_path / "one"), Registry(tmp_path / "two")
+    log(one, upwards=True)
+    log(two, upwards=False)
+    log(one, upwards=True)
+    asked = pl.DataFrame({"size": [0.9], "kind": ["a"]})
+    assert one.load("shop", "late", 1).score(asked)[0] > 0.5 > two.load("shop", "late", 1).score(asked)[0]
+    assert Registry(tmp_path / "one").load("shop", "late", 2).score(asked)[0] > 0.5
+    with pytest.raises(ModelError, match=r"version 2 cannot be loaded from .*two"):
+        two.load("shop", "late", 2)
+
+
+@pytest.mark.parametrize(("name", "version"), [("late", 9), ("unknown", 1)])
+def test_a_version_that_is_not_there_is_named(registry: Registry, name: str, version: int) -> None:
+    log(registry)
+    with pytest.raises(ModelError, match=f"model shop.{name} version {version} cannot be loaded from .*mlflow: "):
+        registry.load("shop", name, version)
+
+
+def test_a_run_whose_body_fails_is_marked_failed(registry: Registry) -> None:
+    def fail() -> None:
+        with registry.run("shop", name="late", tags={}, description=""):
+            msg = "in the middle"
+            raise RuntimeError(msg)
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        fail()
+    log(registry)
+    experiment = registry.client.get_experiment_by_name("shop")
+    assert experiment is not None
+    runs = registry.client.search_runs([experiment.experiment_id])
+    assert sorted(run.info.status for run in runs) == ["FAILED", "FINISHED"]
+
+
+def test_what_was_logged_lies_beside_the_database(registry: Registry) -> None:
+    logged = log(registry)
+    experiment = registry.client.get_experiment_by_name("shop")
+    assert experiment is not None
+    assert experiment.artifact_location == registry.artifacts.as_uri()
+    assert Path(registry.client.download_artifacts(logged.run_id, "note.txt")).read_text() == "a note"
+
+
+def test_the_champion_of_the_shop_carries_what_it_was_made_of(finished_shop: Path) -> None:
+    make: Callable[[], Registry] = lambda: shop.platform(finished_shop).registry  # noqa: E731
+    tags = make().load("shop", "return_model", 1).tags
+    assert tags["training_dataset"] == "shop/returns_dataset"
+    assert tags["training_dataset_version"] == "0"
+    assert tags["fingerprint"] == shop.CATALOGUE.fingerprints["return_model"]

@@ -1,0 +1,190 @@
+"""The words people type, retyped here: whoever renames one breaks somebody's project and should know it."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from types import ModuleType
+
+import pytest
+
+from platform_assets import errors
+from platform_assets.compute import content_hash, contracts, metrics, point_in_time, preparation, splits, windows
+from platform_assets.declarations import catalogue, tables, times
+from platform_assets.lake import landing, ledger, writes
+from platform_assets.lake import tables as lake_tables
+from platform_assets.pipelines import materialize, plan, run
+
+PUBLIC: dict[ModuleType, set[str]] = {
+    tables: {
+        "source",
+        "feature_group",
+        "label",
+        "feature_view",
+        "Source",
+        "FeatureGroup",
+        "Label",
+        "FeatureView",
+        "Selection",
+        "TrainingDataset",
+        "TimeSplit",
+        "Model",
+        "LightGBM",
+        "Predictions",
+        "Outcomes",
+        "Declaration",
+        "Column",
+        "columns_of",
+    },
+    times: {
+        "KnownAt",
+        "after",
+        "before",
+        "unknown",
+        "Freshness",
+        "within",
+        "Days",
+        "Daily",
+        "Window",
+        "day_ranges",
+        "parse_day",
+        "say_duration",
+    },
+    catalogue: {"Catalogue", "Reach", "calendar", "reach", "days_read", "days_affected"},
+    point_in_time: {"point_in_time_join"},
+    content_hash: {"content_hash", "content_hashes", "row_hashes"},
+    contracts: {"judge", "Verdict"},
+    windows: {"sums_at_ticks", "ratio", "minutes"},
+    splits: {"split_by_time"},
+    metrics: {"Performance", "performance", "performance_by", "Averages"},
+    preparation: {"Preparation"},
+    lake_tables: {"Lake", "explained"},
+    writes: {"write", "plan_write", "WritePlan", "Written", "Provenance", "delta_schema"},
+    landing: {"Landing", "Landed"},
+    ledger: {"Entry", "record", "entries", "latest", "days"},
+    materialize: {"materialize"},
+    plan: {"plan", "Plan", "Step"},
+    run: {"Platform", "Run", "Materialization", "Inputs", "CheckResult", "provenance", "enter", "version_of"},
+}
+
+FIELDS: dict[type, tuple[str, ...]] = {
+    tables.Source: (
+        "name",
+        "description",
+        "owners",
+        "tags",
+        "freshness",
+        "keys",
+        "schema",
+        "raw",
+        "transform",
+        "known_at",
+        "event_time",
+        "partitions",
+        "on_invalid",
+    ),
+    tables.FeatureGroup: (
+        "name",
+        "description",
+        "owners",
+        "tags",
+        "freshness",
+        "keys",
+        "event_time",
+        "known_at",
+        "partitions",
+        "schema",
+        "max_age",
+        "lookback",
+        "transform",
+        "sql",
+        "inputs",
+    ),
+    tables.Label: (
+        "name",
+        "description",
+        "owners",
+        "tags",
+        "freshness",
+        "keys",
+        "event_time",
+        "known_at",
+        "value",
+        "partitions",
+        "schema",
+        "transform",
+        "lookahead",
+    ),
+    tables.FeatureView: (
+        "name",
+        "description",
+        "owners",
+        "tags",
+        "freshness",
+        "keys",
+        "event_time",
+        "prediction_time",
+        "partitions",
+        "schema",
+        "transform",
+        "features",
+        "accepts_unknown",
+    ),
+    tables.TrainingDataset: ("name", "description", "owners", "tags", "freshness", "view", "label", "split"),
+    tables.TimeSplit: ("select_from", "report_from", "report_until", "gap"),
+    tables.Predictions: ("name", "description", "owners", "tags", "freshness", "model", "first"),
+    tables.Outcomes: ("name", "description", "owners", "tags", "freshness", "predictions"),
+}
+
+
+def defined_in(module: ModuleType) -> set[str]:
+    return {
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and (inspect.isfunction(value) or inspect.isclass(value))
+        and value.__module__ == module.__name__
+    }
+
+
+@pytest.mark.parametrize("module", PUBLIC, ids=lambda module: module.__name__)
+def test_the_public_names_are_these(module: ModuleType) -> None:
+    assert defined_in(module) == PUBLIC[module]
+
+
+@pytest.mark.parametrize("record", FIELDS, ids=lambda record: record.__name__)
+def test_what_a_declaration_is_told_is_this(record: type) -> None:
+    assert tuple(field.name for field in dataclasses.fields(record)) == FIELDS[record]
+
+
+@pytest.mark.parametrize("module", PUBLIC, ids=lambda module: module.__name__)
+def test_public_functions_and_records_are_described(module: ModuleType) -> None:
+    assert [name for name in PUBLIC[module] if not inspect.getdoc(getattr(module, name))] == []
+    records = [value for value in (getattr(module, name) for name in PUBLIC[module]) if dataclasses.is_dataclass(value)]
+    assert all(record.__dataclass_params__.frozen for record in records)
+
+
+def test_the_tree_of_errors_is_the_one_that_is_drawn() -> None:
+    drawn: dict[str, str | None] = {}
+    above: list[tuple[int, str]] = []
+    for line in (errors.__doc__ or "").splitlines():
+        found = re.match(r"^([ │├└─]*)([A-Z]\w+)\b", line)
+        if not found or not (line.startswith("    ") and found.group(2) in vars(errors)):
+            continue
+        depth = len(found.group(1))
+        above = [(d, name) for d, name in above if d < depth]
+        drawn[found.group(2)] = above[-1][1] if above else None
+        above.append((depth, found.group(2)))
+    real = {
+        name: value.__base__.__name__ if value is not errors.PlatformError else None
+        for name, value in vars(errors).items()
+        if inspect.isclass(value) and issubclass(value, errors.PlatformError)
+    }
+    assert drawn == real
+
+
+def test_one_base_catches_all_that_is_raised_on_purpose() -> None:
+    assert issubclass(errors.PlatformError, Exception)
+    assert str(errors.CatalogueError("x", ["a", "b"])) == "catalogue 'x' has 2 problems:\n  - a\n  - b"
+    assert str(errors.CatalogueError("x", ["a"])).startswith("catalogue 'x' has 1 problem:\n")

