@@ -1,10 +1,10 @@
 """Settings: environment variables with working defaults, checked at the start.
 
-    PLATFORM_DATA      where everything is written (default: data/ beside the package)
-    PLATFORM_HOST      where the web pages listen (default: 127.0.0.1)
-    PLATFORM_PORT      the port of the Dagster UI (default: 3000)
-    PLATFORM_MLFLOW_PORT   the port of the MLflow UI (default: 5000)
-    PLATFORM_WEBHOOK   an http(s) address that alerts are posted to (default: none, they go to the log)
+- `PLATFORM_DATA`: where everything is written (default: data/ beside the package)
+- `PLATFORM_HOST`: where the web pages listen (default: 127.0.0.1)
+- `PLATFORM_PORT`: the port of the Dagster UI (default: 3000)
+- `PLATFORM_MLFLOW_PORT`: the port of the MLflow UI (default: 5000)
+- `PLATFORM_WEBHOOK`: an http(s) address that alerts are posted to (default: none, they go to the log)
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from urllib.parse import urlparse
 from platform_assets.errors import SettingsError
 
 DEFAULT_DATA = Path(__file__).resolve().parent.parent / "data"
+_HIGHEST_PORT = 65_535
 _PREFIX = "PLATFORM_"
 _KNOWN = {"PLATFORM_DATA", "PLATFORM_HOST", "PLATFORM_PORT", "PLATFORM_MLFLOW_PORT", "PLATFORM_WEBHOOK"}
 
@@ -61,8 +62,10 @@ class Settings:
             probe.touch()
             probe.unlink()
         except OSError as error:
-            msg = (f"the data folder {self.data} cannot be written to ({error.strerror}); make it writable, or name "
-                   "another one with PLATFORM_DATA")
+            msg = (
+                f"the data folder {self.data} cannot be written to ({error.strerror}); make it writable, or name "
+                "another one with PLATFORM_DATA"
+            )
             raise SettingsError(msg) from error
 
 
@@ -87,7 +90,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
 
 def _port(environ: Mapping[str, str], name: str, default: int) -> int:
     text = environ.get(name) or str(default)
-    if not text.isdecimal() or not 1 <= int(text) <= 65_535:
+    if not text.isdecimal() or not 1 <= int(text) <= _HIGHEST_PORT:
         msg = f"{name}={text!r} is not a port; use a number from 1 to 65535, such as {default}"
         raise SettingsError(msg)
     return int(text)

@@ -368,7 +368,7 @@ def books(*, seed: int = 0, per_day: int = 30, chance: bool = False) -> list[Ord
     """Everything that was ever ordered: expensive orders tend to come back, or with `chance` a coin decides."""
     found = []
     for day in SOLD:
-        dice = random.Random(f"{seed} {day}")  # noqa: S311 - test data, not a secret
+        dice = random.Random(f"{seed} {day}")
         window = OPEN.window(Days(day, day))
         seconds = int((window.end - window.start).total_seconds())
         # The first and the last second of the local day are always among them.

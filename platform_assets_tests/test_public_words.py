@@ -60,7 +60,7 @@ PUBLIC: dict[ModuleType, set[str]] = {
     metrics: {"Performance", "performance", "performance_by", "Averages"},
     preparation: {"Preparation"},
     lake_tables: {"Lake", "explained"},
-    writes: {"write", "plan_write", "WritePlan", "Written", "Provenance", "delta_schema"},
+    writes: {"write", "plan_write", "WritePlan", "Written", "Provenance"},
     landing: {"Landing", "Landed"},
     ledger: {"Entry", "record", "entries", "latest", "days"},
     materialize: {"materialize"},

@@ -54,7 +54,9 @@ def test_the_declared_project_works_as_shown(tmp_path: Path, monkeypatch: pytest
     project = tmp_path / "defs" / "shop"
     project.mkdir(parents=True)
     (project / "__init__.py").touch()
-    for name, code in re.findall(r"```python\n# platform_assets/defs/shop/(\w+\.py)\n(.*?)```", README, flags=re.DOTALL):
+    for name, code in re.findall(
+        r"```python\n# platform_assets/defs/shop/(\w+\.py)\n(.*?)```", README, flags=re.DOTALL
+    ):
         (project / name).write_text(code)
     monkeypatch.setattr(defs, "__path__", [*defs.__path__, str(tmp_path / "defs")])
     catalogue = importlib.import_module("platform_assets.defs.shop.catalogue").CATALOGUE
@@ -65,7 +67,9 @@ def test_the_declared_project_works_as_shown(tmp_path: Path, monkeypatch: pytest
             f"order_id,customer,ordered_at,cents\no{day},ada,2026-01-0{day}T12:00:00Z,{cents}\n"
         )
     platform = Platform(
-        landing=Landing(tmp_path / "landing"), lake=Lake(tmp_path / "lake"), registry=Registry(tmp_path / "mlflow"),
+        landing=Landing(tmp_path / "landing"),
+        lake=Lake(tmp_path / "lake"),
+        registry=Registry(tmp_path / "mlflow"),
         connect=lambda: pytest.fail("no SQL here"),
     )
     run = Run(run_id="readme", now=datetime(2026, 1, 3, 12, tzinfo=UTC))
@@ -102,7 +106,12 @@ def _environment() -> dict[str, str]:
 
 def _make(clone: Path, target: str) -> str:
     done = subprocess.run(
-        ["make", target], cwd=clone, env=_environment(), capture_output=True, text=True, stdin=subprocess.DEVNULL,
+        ["make", target],
+        cwd=clone,
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
         timeout=1_200,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -127,7 +136,9 @@ def test_the_demo_does_what_the_readme_says(demonstrated: str) -> None:
 
 @pytest.mark.slow
 def test_figures_are_the_demo_s(demonstrated: str) -> None:
-    told = dict(re.findall(r"^\| (the model|average by carrier and hour|base rate)[^|]*\| (\d\.\d+)", README, re.MULTILINE))
+    told = dict(
+        re.findall(r"^\| (the model|average by carrier and hour|base rate)[^|]*\| (\d\.\d+)", README, re.MULTILINE)
+    )
     shown = {
         "the model": re.search(r"AUC of the model +(\S+)", demonstrated),
         "average by carrier and hour": re.search(r"AUC of carrier and hour averages +(\S+)", demonstrated),
@@ -145,7 +156,11 @@ def test_the_demo_again_and_the_refresh_have_nothing_to_do(clone: Path, demonstr
     assert "nothing to do" in _make(clone, "demo")
     assert "nothing to do" in _make(clone, "refresh")
     plan = subprocess.run(
-        [".venv/bin/platform-assets", "refresh", "--plan"], cwd=clone, env=_environment(), capture_output=True, text=True,
+        [".venv/bin/platform-assets", "refresh", "--plan"],
+        cwd=clone,
+        env=_environment(),
+        capture_output=True,
+        text=True,
         check=True,
     )
     assert "everything is up to date" in plan.stdout
@@ -153,7 +168,8 @@ def test_the_demo_again_and_the_refresh_have_nothing_to_do(clone: Path, demonstr
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("target", "setting", "page"), [("dev", "PLATFORM_PORT", "/server_info"), ("mlflow", "PLATFORM_MLFLOW_PORT", "/health")]
+    ("target", "setting", "page"),
+    [("dev", "PLATFORM_PORT", "/server_info"), ("mlflow", "PLATFORM_MLFLOW_PORT", "/health")],
 )
 def test_the_pages_are_served(clone: Path, demonstrated: str, target: str, setting: str, page: str) -> None:
     assert demonstrated
@@ -161,8 +177,13 @@ def test_the_pages_are_served(clone: Path, demonstrated: str, target: str, setti
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     server = subprocess.Popen(
-        ["make", target], cwd=clone, env=_environment() | {setting: str(port)}, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        ["make", target],
+        cwd=clone,
+        env=_environment() | {setting: str(port)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
     try:
         deadline = time.monotonic() + 180

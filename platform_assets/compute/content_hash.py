@@ -127,4 +127,3 @@ def _string_words(texts: pl.Series) -> Words:
     sums = np.concatenate([[np.uint64(0)], np.cumsum((joined.astype(np.uint64) + np.uint64(1)) * powers[place])])
     words: Words = _mix(sums[ends] - sums[starts]) ^ lengths.astype(np.uint64)
     return words
-

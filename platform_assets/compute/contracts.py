@@ -78,7 +78,7 @@ def judge(
     )
 
 
-def _broken(rows: pl.DataFrame, failure: dy.FailureInfo[dy.Schema]) -> list[pl.Series]:
+def _broken(rows: pl.DataFrame, failure: dy.FailureInfo) -> list[pl.Series]:
     """A mask over `rows` for each rule that some row breaks."""
     broken = list(failure.counts())
     found = failure.details().select(*rows.columns, pl.col(broken) == "invalid").unique(rows.columns)

@@ -50,7 +50,9 @@ def performance(truth: npt.ArrayLike, probability: npt.ArrayLike) -> Performance
         raise ValueError(msg)
     clipped = np.clip(p, 1e-15, 1 - 1e-15)
     return Performance(
-        rows=len(y), base_rate=float(y.mean()), auc=_auc(y, p),
+        rows=len(y),
+        base_rate=float(y.mean()),
+        auc=_auc(y, p),
         log_loss=float(-np.mean(np.where(y == 1, np.log(clipped), np.log1p(-clipped)))),
         brier=float(np.mean((p - y) ** 2)),
     )
@@ -78,20 +80,22 @@ class Averages:
     def fit(rows: pl.DataFrame, *, by: Sequence[str], label: str) -> Averages:
         """Learn the averages from labelled rows."""
         overall = float(rows.get_column(label).cast(pl.Float64).mean() or 0.0)  # type: ignore[arg-type]
-        shares = rows.group_by(list(by)).agg(pl.col(label).cast(pl.Float64).mean().alias("__share")) if by else rows.clear()
+        shares = (
+            rows.group_by(list(by)).agg(pl.col(label).cast(pl.Float64).mean().alias("__share")) if by else rows.clear()
+        )
         return Averages(by=tuple(by), shares=shares, overall=overall)
 
     def predict(self, rows: pl.DataFrame) -> Floats:
         """The average of each row's group."""
         if not self.by:
             return np.full(len(rows), self.overall)
-        found = rows.select(self.by).join(self.shares, on=list(self.by), how="left", maintain_order="left", nulls_equal=True)
+        found = rows.select(self.by).join(
+            self.shares, on=list(self.by), how="left", maintain_order="left", nulls_equal=True
+        )
         return found.get_column("__share").fill_null(self.overall).to_numpy()
 
 
-def performance_by(
-    rows: pl.DataFrame, *, by: str, label: str, probability: str
-) -> Mapping[object, Performance]:
+def performance_by(rows: pl.DataFrame, *, by: str, label: str, probability: str) -> Mapping[object, Performance]:
     """Measure each group of rows that share a value in `by`, in order of that value."""
     return {
         key[0]: performance(part.get_column(label).cast(pl.Float64).to_numpy(), part.get_column(probability).to_numpy())

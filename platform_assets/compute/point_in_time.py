@@ -63,33 +63,52 @@ def point_in_time_join(
     facts = features.lazy()
     left, right = spine.lazy().collect_schema(), facts.collect_schema()
     values = [name for name in right.names() if name not in {*on, event_time, known_at}]
-    _check(left, right, on=on, prediction_time=prediction_time, times=(event_time, known_at), values=values,
-           age_column=age_column, max_age=max_age, known=known, boundary=boundary)
+    _check(
+        left,
+        right,
+        on=on,
+        prediction_time=prediction_time,
+        times=(event_time, known_at),
+        values=values,
+        age_column=age_column,
+        max_age=max_age,
+        known=known,
+        boundary=boundary,
+    )
 
     def joined(asked: pl.DataFrame) -> pl.DataFrame:
         at = asked.select(*on, _instant(prediction_time).alias(_AT)).with_row_index(_ASKED)
         at = at.filter(pl.col(_AT).is_not_null()).sort(_AT)
-        rows = facts.select(*on, *values, _instant(event_time).alias(_EVENT), _instant(known_at).alias(_KNOWN)).collect()
+        rows: pl.DataFrame = facts.select(
+            *on, *values, _instant(event_time).alias(_EVENT), _instant(known_at).alias(_KNOWN)
+        ).collect()
         times = rows.select(*on, _EVENT, _KNOWN).with_row_index(_FACT).drop_nulls()
 
         def newest(visible: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
             """Per asked row `columns` of the winner, null when it is expired, and how old the winner is."""
             ordered = _in_order_of_sight(visible, rows.select(values), on, known)
             matched = at.join_asof(
-                ordered, left_on=_AT, right_on=_SEEN, by=list(on), strategy="backward",
-                allow_exact_matches=boundary == "inclusive", check_sortedness=False,
+                ordered,
+                left_on=_AT,
+                right_on=_SEEN,
+                by=list(on),
+                strategy="backward",
+                allow_exact_matches=boundary == "inclusive",
+                check_sortedness=False,
             )
             winner = matched.select(_ASKED, _FACT, (pl.col(_AT) - pl.col(_EVENT)).alias(_AGE))
             winner = asked.select(pl.int_range(pl.len(), dtype=pl.get_index_type()).alias(_ASKED)).join(
                 winner, on=_ASKED, how="left", maintain_order="left"
             )
-            fresh = winner.get_column(_FACT)
+            fresh: pl.Series = winner.get_column(_FACT)
             if max_age is not None:
                 fresh = winner.select(pl.when(pl.col(_AGE) <= max_age).then(_FACT)).to_series()
             return pl.DataFrame([winner.get_column(_AGE), *(rows.get_column(name).gather(fresh) for name in columns)])
 
         if last_non_null:
-            filled = [newest(times.filter(rows[name].is_not_null().gather(times[_FACT])), [name]) for name in values]
+            filled: list[pl.DataFrame] = [
+                newest(times.filter(rows[name].is_not_null().gather(times[_FACT])), [name]) for name in values
+            ]
             found = pl.concat([newest(times, []), *(f.drop(_AGE) for f in filled)], how="horizontal")
         else:
             found = newest(times, values)
@@ -147,8 +166,10 @@ def _check(  # noqa: C901 - a line for each mistake
         msg = f"point-in-time join: on={on!r}; name the key columns as a list"
         raise ValueError(msg)
     if known not in ("then", "since") or boundary not in ("inclusive", "exclusive"):
-        msg = (f"point-in-time join: known={known!r}, boundary={boundary!r}; known is 'then' or 'since', boundary "
-               "'inclusive' or 'exclusive'")
+        msg = (
+            f"point-in-time join: known={known!r}, boundary={boundary!r}; known is 'then' or 'since', boundary "
+            "'inclusive' or 'exclusive'"
+        )
         raise ValueError(msg)
     for side, schema, needed in (("spine", left, [*on, prediction_time]), ("features", right, [*on, *times])):
         missing = [name for name in needed if name not in schema]
@@ -156,12 +177,16 @@ def _check(  # noqa: C901 - a line for each mistake
             msg = f"point-in-time join: the {side} lack {', '.join(missing)}; they have {', '.join(schema.names())}"
             raise ValueError(msg)
     for side, schema, name in (
-        ("spine", left, prediction_time), ("features", right, times[0]), ("features", right, times[1]),
+        ("spine", left, prediction_time),
+        ("features", right, times[0]),
+        ("features", right, times[1]),
     ):
         dtype = schema[name]
         if not isinstance(dtype, pl.Datetime) or dtype.time_zone is None:
-            msg = (f"point-in-time join: {name!r} of the {side} is {dtype}; an instant needs a time zone "
-                   "(dt.replace_time_zone tells Polars which)")
+            msg = (
+                f"point-in-time join: {name!r} of the {side} is {dtype}; an instant needs a time zone "
+                "(dt.replace_time_zone tells Polars which)"
+            )
             raise ValueError(msg)
     for key in on:
         if left[key] != right[key]:

@@ -63,9 +63,11 @@ class Preparation:
         if name not in self.levels:
             return pl.col(name).cast(pl.Float64).fill_null(float("nan"))
         known = list(self.levels[name])
-        return pl.col(name).replace_strict(
-            known, list(range(len(known))), default=None, return_dtype=pl.Float64
-        ).fill_null(float("nan"))
+        return (
+            pl.col(name)
+            .replace_strict(known, list(range(len(known))), default=None, return_dtype=pl.Float64)
+            .fill_null(float("nan"))
+        )
 
 
 def _is_number(dtype: pl.DataType) -> bool:

@@ -31,6 +31,7 @@ def split_by_time(
             the gap's start is left out too.
         split: the name of the new column.
     """
+
     def part(name: str, start: datetime | None, end: datetime, margin: timedelta) -> tuple[pl.Expr, pl.Expr]:
         last = end - margin
         inside = (pl.col(at) < last) & (pl.col(matured) < (end if not margin else last))

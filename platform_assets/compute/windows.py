@@ -30,8 +30,11 @@ def sums_at_ticks(
         keys, event_time, and the sums (Int64).
     """
     width = step // timedelta(microseconds=1)
-    # Number of the first tick at or after an instant.
-    number = lambda instant: -(-instant.dt.timestamp("us") // width)  # noqa: E731
+
+    def number(instant: pl.Expr) -> pl.Expr:
+        """The number of the first tick at or after an instant."""
+        return -(-instant.dt.timestamp("us") // width)
+
     first, last = (-(-int(x.timestamp() * 1_000_000) // width) for x in (window.start, window.end))
     changes: list[pl.LazyFrame] = []
     columns: list[str] = []

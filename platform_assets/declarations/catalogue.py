@@ -58,8 +58,13 @@ class Catalogue:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {d.name: d for d in self.declarations})
         problems = [
-            *self._duplicates(), *self._unknown_inputs(), *self._forbidden_inputs(), *self._leaks(), *self._calendars(),
-            *self._strangers(), *self._labels(),
+            *self._duplicates(),
+            *self._unknown_inputs(),
+            *self._forbidden_inputs(),
+            *self._leaks(),
+            *self._calendars(),
+            *self._strangers(),
+            *self._labels(),
         ]
         try:
             order = list(TopologicalSorter({d.name: d.input_names for d in self.declarations}).static_order())
@@ -124,7 +129,9 @@ class Catalogue:
                 if read is None:
                     continue
                 if not isinstance(read, Source):
-                    problems.append(f"the spine of {view.name!r} reads the {read.kind} {name!r}; a spine is made of sources")
+                    problems.append(
+                        f"the spine of {view.name!r} reads the {read.kind} {name!r}; a spine is made of sources"
+                    )
                 elif not read.known_at.is_known:
                     problems += self._unaccepted(view, read)
                 elif read.known_at.column != asked.column or read.known_at.delay > asked.delay:
@@ -142,8 +149,10 @@ class Catalogue:
         if view.accepts_unknown.get(read.name, "").strip():
             return []
         return [
-            f"{view.name!r} uses {read.name!r}, of which nobody knows when it was known ({read.known_at.reason}); "
-            f"accept it by name with accepts_unknown={{{read.name!r}: 'why that is harmless'}}, or leave it out"
+            (
+                f"{view.name!r} uses {read.name!r}, of which nobody knows when it was known ({read.known_at.reason}); "
+                f"accept it by name with accepts_unknown={{{read.name!r}: 'why that is harmless'}}, or leave it out"
+            )
         ]
 
     def _calendars(self) -> list[str]:
@@ -153,8 +162,10 @@ class Catalogue:
             for read in self._known_inputs(d):
                 other = calendar(read)
                 if days is not None and other is not None and days.zone != other.zone:
-                    problems.append(f"{d.name!r} is cut into days of {days.zone}, but its input {read.name!r} into "
-                                    f"days of {other.zone}; use one zone")
+                    problems.append(
+                        f"{d.name!r} is cut into days of {days.zone}, but its input {read.name!r} into "
+                        f"days of {other.zone}; use one zone"
+                    )
         return problems
 
     def _strangers(self) -> list[str]:

@@ -39,7 +39,7 @@ def fingerprint(declaration: Declaration) -> str:
     return hashlib.blake2b(described.encode(), digest_size=8).hexdigest()
 
 
-def _describe(value: object, seen: set[int]) -> Any:  # noqa: PLR0911 - one line for each kind of value
+def _describe(value: object, seen: set[int]) -> Any:
     # A cached function (functools.cache) is what it wraps.
     value = getattr(value, "__dict__", {}).get("__wrapped__", value) if not inspect.isfunction(value) else value
     if inspect.isfunction(value):
@@ -59,7 +59,7 @@ def _describe(value: object, seen: set[int]) -> Any:  # noqa: PLR0911 - one line
     return _describe_plain(value, seen)
 
 
-def _describe_plain(value: object, seen: set[int]) -> Any:  # noqa: PLR0911 - likewise
+def _describe_plain(value: object, seen: set[int]) -> Any:
     if isinstance(value, functools.partial):
         return [_describe(part, seen) for part in (value.func, value.args, value.keywords)]
     if isinstance(value, pl.Expr):
@@ -75,7 +75,10 @@ def _describe_plain(value: object, seen: set[int]) -> Any:  # noqa: PLR0911 - li
         return [value.pattern, value.flags]
     if type(value).__repr__ is object.__repr__:
         # The text of such an object is its address, which is another one in every process.
-        return {"object": type(value).__qualname__, "holds": _describe(vars(value) if hasattr(value, "__dict__") else {}, seen)}
+        return {
+            "object": type(value).__qualname__,
+            "holds": _describe(vars(value) if hasattr(value, "__dict__") else {}, seen),
+        }
     return repr(value)
 
 
@@ -87,8 +90,12 @@ def _describe_record(record: Any, seen: set[int], left_out: set[str]) -> Any:
 def _describe_schema(schema: type[dy.Schema], seen: set[int]) -> Any:
     # Descriptions are prose; the rest of a column's declaration decides which rows are valid.
     columns = {
-        name: {key: _describe(item, seen) for key, item in vars(column).items()
-               if key not in ("description", "metadata") and not key.startswith("_")} | {"type": type(column).__name__}
+        name: {
+            key: _describe(item, seen)
+            for key, item in vars(column).items()
+            if key not in ("description", "metadata") and not key.startswith("_")
+        }
+        | {"type": type(column).__name__}
         for name, column in schema.columns().items()
     }
     rules = {name: _describe_function(inspect.unwrap(member), seen) for name, member in _own_rules(schema).items()}

@@ -86,15 +86,19 @@ class Declaration:
 
     def _require_column(self, schema: type[dy.Schema], column: str, role: str) -> None:
         if column not in schema.columns():
-            self._refuse(f"{role} names the column {column!r}, which {schema.__name__} does not have "
-                         f"(it has {', '.join(schema.columns())})")
+            self._refuse(
+                f"{role} names the column {column!r}, which {schema.__name__} does not have "
+                f"(it has {', '.join(schema.columns())})"
+            )
 
     def _require_instant(self, schema: type[dy.Schema], column: str, role: str) -> None:
         self._require_column(schema, column, role)
         dtype = schema.columns()[column].dtype
         if dtype != INSTANT:
-            self._refuse(f"{role} {column!r} is {dtype}; instants are UTC microseconds: "
-                         "dy.Datetime(time_zone='UTC', time_unit='us')")
+            self._refuse(
+                f"{role} {column!r} is {dtype}; instants are UTC microseconds: "
+                "dy.Datetime(time_zone='UTC', time_unit='us')"
+            )
 
     def _require_times(self, schema: type[dy.Schema], event_time: str, known_at: KnownAt) -> None:
         self._require_instant(schema, event_time, "event_time")
@@ -102,8 +106,10 @@ class Declaration:
             self._require_instant(schema, known_at.column, "known_at")
         for column in {event_time, known_at.column} - {None}:
             if schema.columns()[str(column)].nullable:
-                self._refuse(f"{column!r} may be null, but a row without its time is invisible to every join; "
-                             "declare it nullable=False")
+                self._refuse(
+                    f"{column!r} may be null, but a row without its time is invisible to every join; "
+                    "declare it nullable=False"
+                )
 
     def _require_keys(self, schema: type[dy.Schema], keys: Sequence[str]) -> None:
         self._require_list("keys", keys)
@@ -115,11 +121,15 @@ class Declaration:
     def _require_described(self, schema: type[dy.Schema]) -> None:
         silent = [column.name for column in columns_of(schema) if not column.description]
         if silent:
-            self._refuse(f"{schema.__name__} does not describe {', '.join(silent)}; add description='...' with the unit")
+            self._refuse(
+                f"{schema.__name__} does not describe {', '.join(silent)}; add description='...' with the unit"
+            )
         strange = [f"{column.name} ({column.dtype})" for column in columns_of(schema) if not _is_storable(column.dtype)]
         if strange:
-            self._refuse(f"{schema.__name__} has types that a Delta table does not give back: {', '.join(strange)}; use "
-                         "text, signed integers, floats, booleans, dates, instants in microseconds, or lists of these")
+            self._refuse(
+                f"{schema.__name__} has types that a Delta table does not give back: {', '.join(strange)}; use "
+                "text, signed integers, floats, booleans, dates, instants in microseconds, or lists of these"
+            )
 
 
 def _is_storable(dtype: pl.DataType) -> bool:
@@ -175,8 +185,10 @@ class Source(Declaration):
             self._refuse("its function takes no parameter; the first is the raw frame of the landed file")
         for name, dtype in self.raw.items():
             if dtype not in (pl.String, pl.Boolean, pl.Date) and not dtype.is_numeric():
-                self._refuse(f"raw reads {name!r} as {dtype}; a cell is text, a number, true or false, or a date: "
-                             "read it as pl.String and parse it in the function")
+                self._refuse(
+                    f"raw reads {name!r} as {dtype}; a cell is text, a number, true or false, or a date: "
+                    "read it as pl.String and parse it in the function"
+                )
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -261,7 +273,9 @@ class FeatureGroup(Declaration):
             self._refuse(f"it has no feature {', '.join(map(repr, unknown))}; it has {', '.join(self.feature_names)}")
         strange = [key for key in on or {} if key not in self.keys]
         if strange:
-            self._refuse(f"on= names {', '.join(map(repr, strange))}, which is not among its keys, {', '.join(self.keys)}")
+            self._refuse(
+                f"on= names {', '.join(map(repr, strange))}, which is not among its keys, {', '.join(self.keys)}"
+            )
         return Selection(
             group=self, features=features or self.feature_names, age=age, on=dict(on or {}), prefix=prefix or self.name
         )
@@ -296,8 +310,11 @@ class Selection:
     def columns(self) -> tuple[Column, ...]:
         declared = {column.name: column for column in self.group.columns}
         taken = tuple(
-            Column(name=feature_column(self.prefix, name), dtype=declared[name].dtype,
-                   description=declared[name].description)
+            Column(
+                name=feature_column(self.prefix, name),
+                dtype=declared[name].dtype,
+                description=declared[name].description,
+            )
             for name in self.features
         )
         if not self.age:
@@ -380,8 +397,10 @@ class FeatureView(Declaration):
         else:
             self._require_instant(self.schema, self.prediction_time.column, "prediction_time")
             if self.prediction_time.column != self.event_time:
-                self._refuse(f"prediction_time is derived from {self.prediction_time.column!r}, its days from "
-                             f"{self.event_time!r}; which days of the features are read follows only if both are the same")
+                self._refuse(
+                    f"prediction_time is derived from {self.prediction_time.column!r}, its days from "
+                    f"{self.event_time!r}; which days of the features are read follows only if both are the same"
+                )
         if not self.features:
             self._refuse("it selects no features")
         seen: set[str] = set(self.schema.columns()) | {PREDICTION_TIME}
@@ -438,8 +457,10 @@ class TimeSplit:
 
     def __post_init__(self) -> None:
         if not self.select_from < self.report_from <= self.report_until or self.gap < timedelta(0):
-            msg = (f"time split: select from {self.select_from}, report from {self.report_from} until "
-                   f"{self.report_until}, gap {self.gap}: the days must follow each other and the gap not be negative")
+            msg = (
+                f"time split: select from {self.select_from}, report from {self.report_from} until "
+                f"{self.report_until}, gap {self.gap}: the days must follow each other and the gap not be negative"
+            )
             raise DeclarationError(msg)
 
 
@@ -456,7 +477,9 @@ class TrainingDataset(Declaration):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.label.value in {column.name for column in self.view.columns}:
-            self._refuse(f"its view {self.view.name!r} has a column {self.label.value!r} like the label; rename one of them")
+            self._refuse(
+                f"its view {self.view.name!r} has a column {self.label.value!r} like the label; rename one of them"
+            )
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -551,8 +574,10 @@ class Predictions(Declaration):
         super().__post_init__()
         days = self.view.partitions
         if self.first < days.first or (days.last is not None and self.first > days.last):
-            self._refuse(f"first={self.first} is not among the days of {self.view.name!r}, {days.first} to "
-                         f"{days.last or 'today'}")
+            self._refuse(
+                f"first={self.first} is not among the days of {self.view.name!r}, {days.first} to "
+                f"{days.last or 'today'}"
+            )
 
     @property
     def view(self) -> FeatureView:
@@ -579,16 +604,32 @@ class Predictions(Declaration):
         kept = {*self.keys, self.event_time}
         spine = tuple(c for c in columns_of(self.view.schema) if c.name in kept)
         return (
-            Column(name="prediction_id", dtype=pl.String(), nullable=False,
-                   description="Identifies this prediction: model version and keys."),
+            Column(
+                name="prediction_id",
+                dtype=pl.String(),
+                nullable=False,
+                description="Identifies this prediction: model version and keys.",
+            ),
             *spine,
             Column(name=PREDICTION_TIME, dtype=INSTANT, description=f"{self.view.prediction_time} (UTC)."),
-            Column(name="probability", dtype=pl.Float64(), nullable=False,
-                   description=f"Probability that {self.model.training.label.value} is true."),
-            Column(name="model_version", dtype=pl.Int64(), nullable=False,
-                   description="Version of the model in MLflow's registry."),
-            Column(name="in_sample", dtype=pl.Boolean(), nullable=False,
-                   description="Whether the model may have learned from a row of that time; never count it as performance."),
+            Column(
+                name="probability",
+                dtype=pl.Float64(),
+                nullable=False,
+                description=f"Probability that {self.model.training.label.value} is true.",
+            ),
+            Column(
+                name="model_version",
+                dtype=pl.Int64(),
+                nullable=False,
+                description="Version of the model in MLflow's registry.",
+            ),
+            Column(
+                name="in_sample",
+                dtype=pl.Boolean(),
+                nullable=False,
+                description="Whether the model may have learned from a row of that time; never count it as performance.",
+            ),
         )
 
 
@@ -632,7 +673,9 @@ Table = Source | FeatureGroup | Label | FeatureView | TrainingDataset | Predicti
 
 def source(**declared: Any) -> Callable[[Transform], Source]:
     """Declare the decorated function as a `Source`; its name and docstring become the table's."""
-    return lambda function: Source(name=function.__name__, description=_docstring(function), transform=function, **declared)
+    return lambda function: Source(
+        name=function.__name__, description=_docstring(function), transform=function, **declared
+    )
 
 
 def feature_group(**declared: Any) -> Callable[[Transform], FeatureGroup]:
@@ -644,7 +687,9 @@ def feature_group(**declared: Any) -> Callable[[Transform], FeatureGroup]:
 
 def label(**declared: Any) -> Callable[[Transform], Label]:
     """Declare the decorated function as a `Label`; its name and docstring become the table's."""
-    return lambda function: Label(name=function.__name__, description=_docstring(function), transform=function, **declared)
+    return lambda function: Label(
+        name=function.__name__, description=_docstring(function), transform=function, **declared
+    )
 
 
 def feature_view(**declared: Any) -> Callable[[Transform], FeatureView]:

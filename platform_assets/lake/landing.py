@@ -76,9 +76,7 @@ class Landing:
         found = {("" if day is None else str(day)): self.stamp(source, day) for day in wanted}
         return {day: stamp for day, stamp in found.items() if stamp is not None}
 
-    def read(
-        self, source: str, columns: Mapping[str, pl.DataType | type[pl.DataType]], days: Days | None
-    ) -> Landed:
+    def read(self, source: str, columns: Mapping[str, pl.DataType | type[pl.DataType]], days: Days | None) -> Landed:
         """Read the deliveries of `days` (of the snapshot when None).
 
         Raises:
@@ -101,8 +99,10 @@ class Landing:
         missing = [path for path in paths if not path.is_file()]
         if missing:
             shown = ", ".join(path.stem for path in missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
-            msg = (f"source {source}: nothing landed for {shown} ({len(missing)} of {len(paths)} files); "
-                   f"expected {missing[0]}")
+            msg = (
+                f"source {source}: nothing landed for {shown} ({len(missing)} of {len(paths)} files); "
+                f"expected {missing[0]}"
+            )
             raise SourceUnavailable(msg)
 
     def _header(self, path: Path, columns: Mapping[str, object]) -> tuple[str, ...]:
@@ -122,15 +122,21 @@ class Landing:
         missing = [name for name in columns if name not in header]
         if missing:
             lines = content.count(b"\n") - 1
-            msg = (f"{path}: the column{'s' if len(missing) > 1 else ''} {', '.join(missing)} "
-                   f"{'are' if len(missing) > 1 else 'is'} missing from all {lines} rows; it has {', '.join(header)}")
+            msg = (
+                f"{path}: the column{'s' if len(missing) > 1 else ''} {', '.join(missing)} "
+                f"{'are' if len(missing) > 1 else 'is'} missing from all {lines} rows; it has {', '.join(header)}"
+            )
             raise LandedFileError(msg)
         _refuse_short_lines(path, content, len(header))
         return header
 
     def _read_text(self, paths: Sequence[Path], columns: Sequence[str]) -> pl.DataFrame:
         try:
-            frame = pl.scan_csv(list(paths), infer_schema=False, include_file_paths=FILE, glob=False).select(*columns, FILE).collect()
+            frame = (
+                pl.scan_csv(list(paths), infer_schema=False, include_file_paths=FILE, glob=False)
+                .select(*columns, FILE)
+                .collect()
+            )
         except pl.exceptions.PolarsError as error:
             if len(paths) > 1:
                 for path in paths:
@@ -149,8 +155,10 @@ class Landing:
                 continue
             said, found = note.read_text().strip(), counted.get(str(path.relative_to(self.root)), 0)
             if said != str(found):
-                msg = (f"{path}: {note.name} promises {said} rows, the file has {found}; it is truncated or half "
-                       "delivered. Deliver it again, the count last")
+                msg = (
+                    f"{path}: {note.name} promises {said} rows, the file has {found}; it is truncated or half "
+                    "delivered. Deliver it again, the count last"
+                )
                 raise LandedFileError(msg)
 
 
@@ -171,7 +179,9 @@ def _cells(name: str, dtype: pl.DataType | type[pl.DataType]) -> pl.Expr:
         return pl.col(name)
     text = pl.col(name).str.strip_chars()
     if dtype == pl.Boolean:
-        return text.str.to_lowercase().replace_strict({"true": True, "false": False}, default=None, return_dtype=pl.Boolean)
+        return text.str.to_lowercase().replace_strict(
+            {"true": True, "false": False}, default=None, return_dtype=pl.Boolean
+        )
     if dtype == pl.Date:
         return text.str.to_date("%Y-%m-%d", strict=False)
     return text.cast(dtype, strict=False)
@@ -188,13 +198,15 @@ def _typed(
     }
     lost = [name for name, mask in wrong.items() if mask.any()]
     if not lost:
-        return Landed(rows=typed, unreadable=text.clear().with_columns(pl.lit(None, pl.String).alias(REASON)), stamps=stamps)
+        return Landed(
+            rows=typed, unreadable=text.clear().with_columns(pl.lit(None, pl.String).alias(REASON)), stamps=stamps
+        )
     any_wrong = pl.DataFrame({name: wrong[name] for name in lost}).select(pl.any_horizontal(pl.all())).to_series()
     said = [
-        pl.when(wrong[name]).then(pl.format(f"{name}: cannot read {{}} as {columns[name]}", pl.col(name).cast(pl.String)))
+        pl.when(wrong[name]).then(
+            pl.format(f"{name}: cannot read {{}} as {columns[name]}", pl.col(name).cast(pl.String))
+        )
         for name in lost
     ]
     reasons = text.select(pl.concat_str(said, separator="; ", ignore_nulls=True).alias(REASON)).to_series()
-    return Landed(
-        rows=typed.filter(~any_wrong), unreadable=text.with_columns(reasons).filter(any_wrong), stamps=stamps
-    )
+    return Landed(rows=typed.filter(~any_wrong), unreadable=text.with_columns(reasons).filter(any_wrong), stamps=stamps)

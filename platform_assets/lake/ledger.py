@@ -22,11 +22,21 @@ from platform_assets.declarations.names import LEDGER
 from platform_assets.declarations.times import INSTANT, Days
 from platform_assets.lake.tables import ATTEMPTS, Lake, explained
 
-_SCHEMA = pl.Schema({
-    "asset": pl.String(), "first_day": pl.Date(), "last_day": pl.Date(), "fingerprint": pl.String(),
-    "inputs": pl.String(), "stamps": pl.String(), "version": pl.Int64(), "content_hash": pl.String(),
-    "rows": pl.Int64(), "run_id": pl.String(), "recorded_at": INSTANT,
-})
+_SCHEMA = pl.Schema(
+    {
+        "asset": pl.String(),
+        "first_day": pl.Date(),
+        "last_day": pl.Date(),
+        "fingerprint": pl.String(),
+        "inputs": pl.String(),
+        "stamps": pl.String(),
+        "version": pl.Int64(),
+        "content_hash": pl.String(),
+        "rows": pl.Int64(),
+        "run_id": pl.String(),
+        "recorded_at": INSTANT,
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,20 +71,36 @@ class Entry:
 def record(lake: Lake, entry: Entry) -> None:
     """Add an entry."""
     row = pl.DataFrame(
-        [(
-            entry.asset, entry.days and entry.days.first, entry.days and entry.days.last, entry.fingerprint,
-            json.dumps(dict(entry.inputs), sort_keys=True), json.dumps(dict(entry.stamps), sort_keys=True),
-            entry.version, entry.content_hash, entry.rows, entry.run_id, entry.recorded_at,
-        )],
-        schema=_SCHEMA, orient="row",
+        [
+            (
+                entry.asset,
+                entry.days and entry.days.first,
+                entry.days and entry.days.last,
+                entry.fingerprint,
+                json.dumps(dict(entry.inputs), sort_keys=True),
+                json.dumps(dict(entry.stamps), sort_keys=True),
+                entry.version,
+                entry.content_hash,
+                entry.rows,
+                entry.run_id,
+                entry.recorded_at,
+            )
+        ],
+        schema=_SCHEMA,
+        orient="row",
     )
     path = lake.path(LEDGER)
     with explained(path, "write"):
         path.mkdir(parents=True, exist_ok=True)
         for attempt in range(ATTEMPTS):
             try:
-                write_deltalake(path, row, mode="append", partition_by=["asset"],
-                                description="What each materialization was made of")
+                write_deltalake(
+                    path,
+                    row,
+                    mode="append",
+                    partition_by=["asset"],
+                    description="What each materialization was made of",
+                )
             except CommitFailedError:
                 # Appends do not conflict, but the first ones do: each would create the table.
                 if attempt == ATTEMPTS - 1:

@@ -63,9 +63,7 @@ class Lake:
 
     def days(self, folder: str, *, version: int | None = None) -> set[date]:
         """The days that have a file, from the log alone."""
-        return {
-            date.fromisoformat(partition[DAY]) for partition in self.open(folder, version=version).partitions()
-        }
+        return {date.fromisoformat(partition[DAY]) for partition in self.open(folder, version=version).partitions()}
 
     def commits(self, folder: str, *, since: int, until: int) -> list[dict[str, Any]] | None:
         """What the versions after `since` up to `until` say of themselves, newest first; None when one is gone."""

@@ -80,9 +80,14 @@ class WritePlan:
         """One hash over all days: the data version of the whole write."""
         if set(self.hashes) == {None}:
             return self.hashes[None]
-        return content_hash(pl.DataFrame({
-            "day": [str(day) for day in self.hashes], "hash": list(self.hashes.values()),
-        }))
+        return content_hash(
+            pl.DataFrame(
+                {
+                    "day": [str(day) for day in self.hashes],
+                    "hash": list(self.hashes.values()),
+                }
+            )
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,19 +126,38 @@ def plan_write(
     added, removed, retyped = _schema_changes(lake, table, base, columns)
     whole = days is None or lake.days(table, version=base) <= set(days)
     if (removed or retyped) and not whole:
-        changes = [*(f"{name} is {old} there and {new} now" for name, old, new in retyped),
-                   *(f"{name} is gone" for name in removed)]
-        msg = (f"table {table}: {'; '.join(changes)}; a write of {days} would leave the other days in the old shape. "
-               "Materialize all of its days at once, or declare the new meaning under a new name")
+        changes = [
+            *(f"{name} is {old} there and {new} now" for name, old, new in retyped),
+            *(f"{name} is gone" for name in removed),
+        ]
+        msg = (
+            f"table {table}: {'; '.join(changes)}; a write of {days} would leave the other days in the old shape. "
+            "Materialize all of its days at once, or declare the new meaning under a new name"
+        )
         raise SchemaChanged(msg)
     if removed or retyped or added:
         replace = (days,) if days is not None else ()
-        return WritePlan(table=table, base=base, days=days, replace=replace, hashes=fresh, rows=rows,
-                         new_columns=tuple(added), rewrite_schema=bool(removed or retyped))
+        return WritePlan(
+            table=table,
+            base=base,
+            days=days,
+            replace=replace,
+            hashes=fresh,
+            rows=rows,
+            new_columns=tuple(added),
+            rewrite_schema=bool(removed or retyped),
+        )
     held = _hash_days(_held(lake, table, base, frame.columns, days), days)
     differing = {day for day in days or () if held[day] != fresh[day]}
-    return WritePlan(table=table, base=base, days=days, replace=tuple(day_ranges(differing)), hashes=fresh, rows=rows,
-                     writes=held != fresh)
+    return WritePlan(
+        table=table,
+        base=base,
+        days=days,
+        replace=tuple(day_ranges(differing)),
+        hashes=fresh,
+        rows=rows,
+        writes=held != fresh,
+    )
 
 
 def write(
@@ -161,7 +185,7 @@ def write(
         try:
             with explained(lake.path(table), "write"):
                 try:
-                    return Written(version=_commit(lake, plan, frame, columns, provenance, description), plan=plan)
+                    return Written(version=_commit(lake, plan, frame, provenance, description), plan=plan)
                 except SchemaMismatchError as error:
                     msg = f"table {table}: {error}"
                     raise SchemaChanged(msg) from error
@@ -176,17 +200,10 @@ def write(
     raise WriteConflict(msg)
 
 
-def delta_schema(columns: Sequence[Column], *, partitioned: bool) -> pl.Schema:
-    """The Polars schema of a table: the declared columns, then `day`."""
-    declared = {column.name: column.dtype for column in columns}
-    return pl.Schema(declared | ({DAY: pl.Date()} if partitioned else {}))
-
-
 def _commit(
     lake: Lake,
     plan: WritePlan,
     frame: pl.DataFrame,
-    columns: Sequence[Column],
     provenance: Provenance,
     description: str,
 ) -> int:
@@ -197,20 +214,36 @@ def _commit(
     if plan.base is None:
         path.mkdir(parents=True, exist_ok=True)
         write_deltalake(
-            path, frame, mode="error", partition_by=[DAY] if partitioned else None, description=description or None,
+            path,
+            frame,
+            mode="error",
+            partition_by=[DAY] if partitioned else None,
+            description=description or None,
             commit_properties=commit,
             configuration={"delta.logRetentionDuration": "interval 3650 days"},
         )
         return 0
     table = lake.open(plan.table, version=plan.base)
     if plan.rewrite_schema:
-        write_deltalake(table, frame, mode="overwrite", schema_mode="overwrite", commit_properties=commit,
-                        partition_by=[DAY] if partitioned else None)
+        write_deltalake(
+            table,
+            frame,
+            mode="overwrite",
+            schema_mode="overwrite",
+            commit_properties=commit,
+            partition_by=[DAY] if partitioned else None,
+        )
     else:
         predicate = " OR ".join(_between(days) for days in ranges) if partitioned else None
         rows = frame if not partitioned else frame.filter(_in_ranges(ranges))
-        write_deltalake(table, rows, mode="overwrite", predicate=predicate, commit_properties=commit,
-                        schema_mode="merge" if plan.new_columns else None)
+        write_deltalake(
+            table,
+            rows,
+            mode="overwrite",
+            predicate=predicate,
+            commit_properties=commit,
+            schema_mode="merge" if plan.new_columns else None,
+        )
     return table.version()
 
 
@@ -231,8 +264,10 @@ def _refuse_strangers(table: str, frame: pl.DataFrame, days: Days) -> None:
     strangers = frame.filter(~pl.col(DAY).is_between(days.first, days.last) | pl.col(DAY).is_null())
     if len(strangers):
         found = strangers.get_column(DAY).unique().sort().to_list()
-        msg = (f"table {table}: {len(strangers)} rows lie on {', '.join(map(str, found[:5]))}, outside {days}, which "
-               "is all this write may replace")
+        msg = (
+            f"table {table}: {len(strangers)} rows lie on {', '.join(map(str, found[:5]))}, outside {days}, which "
+            "is all this write may replace"
+        )
         raise WriteRefused(msg)
 
 
@@ -240,8 +275,10 @@ def _refuse_other_cut(lake: Lake, table: str, version: int, days: Days | None) -
     is_daily = DAY in lake.scan(table, version=version).collect_schema()
     if is_daily != (days is not None):
         there, now = ("cut into days", "one piece") if is_daily else ("one piece", "cut into days")
-        msg = (f"table {table}: it is {there} there and {now} now; declare it under a new name, or remove "
-               f"{lake.path(table)} and materialize it again")
+        msg = (
+            f"table {table}: it is {there} there and {now} now; declare it under a new name, or remove "
+            f"{lake.path(table)} and materialize it again"
+        )
         raise SchemaChanged(msg)
 
 
@@ -273,5 +310,3 @@ def _schema_changes(
     removed = [name for name in there.names() if name not in declared and name != DAY]
     retyped = [(n, there[n], dtype) for n, dtype in declared.items() if n in there and there[n] != dtype]
     return added, removed, retyped
-
-

@@ -50,9 +50,9 @@ def asset_of(catalogue: Catalogue, declaration: Declaration, *, uri: str) -> dg.
         description=declaration.description,
         metadata=definition_metadata(catalogue, declaration, uri),
         code_version=catalogue.fingerprints[declaration.name],
-        freshness_policy=None if freshness is None else dg.FreshnessPolicy.time_window(
-            fail_window=freshness.fail, warn_window=freshness.warn
-        ),
+        freshness_policy=None
+        if freshness is None
+        else dg.FreshnessPolicy.time_window(fail_window=freshness.fail, warn_window=freshness.warn),
         automation_condition=condition_of(catalogue, declaration),
         check_specs=[
             dg.AssetCheckSpec(name=check.name, asset=key, description=check.asks, blocking=check.blocking)
@@ -91,22 +91,29 @@ def kinds_of(declaration: Declaration) -> set[str]:
 def _events(
     context: dg.AssetExecutionContext, key: dg.AssetKey, made: Materialization, seconds: float
 ) -> Iterator[object]:
-    context.log.info(f"{made.row_count:,} rows in {seconds:.1f} s, version {made.version}"
-                     + ("" if made.is_new else " as before: the content is equal"))
+    kept = "" if made.is_new else " as before: the content is equal"
+    said = f"{made.row_count:,} rows in {seconds:.1f} s, version {made.version}{kept}"
+    context.log.info(said)
     light, heavy = run_metadata(made, seconds), heavy_metadata(made)
     if made.days is None:
-        metadata = {**heavy, **light} | ({} if isinstance(made.declaration, Model) else {"dagster/row_count": made.row_count})
+        metadata = {**heavy, **light} | (
+            {} if isinstance(made.declaration, Model) else {"dagster/row_count": made.row_count}
+        )
     else:
         metadata = light
         for day, rows in made.rows.items():
             context.add_asset_metadata(
-                {"dagster/partition_row_count": rows, "content hash": made.hashes[day]}, asset_key=key, partition_key=str(day)
+                {"dagster/partition_row_count": rows, "content hash": made.hashes[day]},
+                asset_key=key,
+                partition_key=str(day),
             )
         # The newest day's event is the one that the asset's page opens with.
         context.add_asset_metadata(
             {**heavy, "dagster/row_count": made.row_count}, asset_key=key, partition_key=str(made.days.last)
         )
     yield dg.MaterializeResult(
-        asset_key=key, metadata=metadata, data_version=dg.DataVersion(made.digest),
+        asset_key=key,
+        metadata=metadata,
+        data_version=dg.DataVersion(made.digest),
         check_results=[check_result(key, found) for found in made.checks],
     )

@@ -34,13 +34,17 @@ def definition_metadata(catalogue: Catalogue, declaration: Declaration, uri: str
     known: dict[str, Any] = {"dagster/uri": uri, "fingerprint": catalogue.fingerprints[declaration.name]}
     if not isinstance(declaration, Model):
         known["dagster/table_name"] = asset_name(catalogue.name, declaration.name).replace("/", ".")
-        known["dagster/column_schema"] = dg.TableSchema(columns=[
-            dg.TableColumn(
-                name=column.name, type=_type_name(column.dtype), description=column.description or None,
-                constraints=dg.TableColumnConstraints(nullable=column.nullable),
-            )
-            for column in declaration.columns  # type: ignore[attr-defined]
-        ])
+        known["dagster/column_schema"] = dg.TableSchema(
+            columns=[
+                dg.TableColumn(
+                    name=column.name,
+                    type=_type_name(column.dtype),
+                    description=column.description or None,
+                    constraints=dg.TableColumnConstraints(nullable=column.nullable),
+                )
+                for column in declaration.columns  # type: ignore[attr-defined]
+            ]
+        )
         lineage = column_lineage(catalogue, declaration)
         if lineage:
             known["dagster/column_lineage"] = dg.TableColumnLineage(lineage)
@@ -56,6 +60,7 @@ def definition_metadata(catalogue: Catalogue, declaration: Declaration, uri: str
 
 def column_lineage(catalogue: Catalogue, declaration: Declaration) -> dict[str, list[dg.TableColumnDep]]:
     """Where each column comes from, for the tables that the platform itself puts together."""
+
     def dep(name: str, column: str) -> list[dg.TableColumnDep]:
         return [dg.TableColumnDep(asset_key=key_of(catalogue, name), column_name=column)]
 
@@ -100,7 +105,10 @@ def heavy_metadata(made: Materialization) -> dict[str, Any]:
 def check_result(key: dg.AssetKey, found: CheckResult) -> dg.AssetCheckResult:
     """A check of ours as Dagster's; only a blocking one that failed is an error."""
     return dg.AssetCheckResult(
-        asset_key=key, check_name=found.name, passed=found.passed, description=found.description,
+        asset_key=key,
+        check_name=found.name,
+        passed=found.passed,
+        description=found.description,
         severity=dg.AssetCheckSeverity.ERROR if found.blocking else dg.AssetCheckSeverity.WARN,
         metadata={title: _plain(value) for title, value in found.facts.items()},
     )

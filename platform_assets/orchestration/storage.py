@@ -155,9 +155,7 @@ class PooledSqliteScheduleStorage(_PooledConnect, SqliteScheduleStorage):
 class PooledSqliteEventLogStorage(SqliteEventLogStorage):
     """Event log on kept connections, the run shards bounded in number, with true batch writes."""
 
-    def __init__(
-        self, base_dir: str, *, pool: EnginePool, inst_data: ConfigurableClassData | None = None
-    ) -> None:
+    def __init__(self, base_dir: str, *, pool: EnginePool, inst_data: ConfigurableClassData | None = None) -> None:
         self._pool = pool
         # As upstream, one thread at a time; reentrant, so that a batch and what it calls share a transaction.
         self._shard_lock = threading.RLock()
@@ -236,9 +234,7 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
         mirrored = [(event, row) for event, row in zip(events, rows, strict=True) if _is_mirrored(event)]
         if not mirrored:
             return
-        insert = SqlEventLogStorageTable.insert().returning(
-            SqlEventLogStorageTable.c.id, sort_by_parameter_order=True
-        )
+        insert = SqlEventLogStorageTable.insert().returning(SqlEventLogStorageTable.c.id, sort_by_parameter_order=True)
         event_ids = index.execute(insert, [row for _, row in mirrored]).scalars()
         stored = [(event, event_id) for (event, _), event_id in zip(mirrored, event_ids, strict=True)]
         asset_events = [pair for pair in stored if pair[0].dagster_event_type in ASSET_EVENTS]
@@ -306,10 +302,7 @@ def _last_of_each_kind(stored: Sequence[tuple[EventLogEntry, int]]) -> list[tupl
 
     Each type always sets the same columns of the row, so that an earlier event of the type leaves no trace.
     """
-    last = {
-        (event.get_dagster_event().asset_key, event.dagster_event_type): at
-        for at, (event, _) in enumerate(stored)
-    }
+    last = {(event.get_dagster_event().asset_key, event.dagster_event_type): at for at, (event, _) in enumerate(stored)}
     return [stored[at] for at in sorted(last.values())]
 
 

@@ -57,11 +57,15 @@ def checks_of(declaration: Declaration) -> tuple[Check, ...]:
         then = Check(name=AS_KNOWN_THEN, asks="Does a sample, joined again by brute force, agree?", blocking=True)
         return (contract, kept, then, not_empty, complete)
     elif isinstance(declaration, FeatureGroup):
-        future = Check(name=KNOWS_NO_FUTURE, asks="Do values stay when what was known later goes or changes?", blocking=True)
+        future = Check(
+            name=KNOWS_NO_FUTURE, asks="Do values stay when what was known later goes or changes?", blocking=True
+        )
         return (contract, future, not_empty, complete)
     elif isinstance(declaration, TrainingDataset):
         filled = Check(name=SPLITS_FILLED, asks="Do fit, select and report all have rows?", blocking=True)
-        apart = Check(name=SPLITS_APART, asks="Is each entity in one part, its label known before the next?", blocking=True)
+        apart = Check(
+            name=SPLITS_APART, asks="Is each entity in one part, its label known before the next?", blocking=True
+        )
         good = Check(name=NOT_TOO_GOOD, asks="Is no single feature too good to be known in time?", blocking=True)
         return (filled, apart, good, not_empty)
     elif isinstance(declaration, Model):
@@ -83,11 +87,18 @@ def not_empty(rows: Mapping[date | None, int]) -> CheckResult:
     empty = [str(day) for day, count in rows.items() if not count]
     said = f"{sum(rows.values()):,} rows."
     if empty:
-        said = "The table is empty." if empty == ["None"] else (
-            f"{len(empty)} of {len(rows)} days have no rows: {', '.join(empty[:_SHOWN])}."
+        said = (
+            "The table is empty."
+            if empty == ["None"]
+            else (f"{len(empty)} of {len(rows)} days have no rows: {', '.join(empty[:_SHOWN])}.")
         )
-    return CheckResult(name=NOT_EMPTY, passed=not empty, description=said, blocking=False,
-                       facts={"rows": sum(rows.values()), "empty days": len(empty)})
+    return CheckResult(
+        name=NOT_EMPTY,
+        passed=not empty,
+        description=said,
+        blocking=False,
+        facts={"rows": sum(rows.values()), "empty days": len(empty)},
+    )
 
 
 def days_complete(days: Daily, materialized: set[date | None], run: Run) -> CheckResult:
@@ -104,5 +115,10 @@ def days_complete(days: Daily, materialized: set[date | None], run: Run) -> Chec
     if missing:
         shown = ", ".join(map(str, ranges[-_SHOWN:]))
         said = f"{len(missing)} of {len(wanted)} days are not materialized: {'... ' if len(ranges) > _SHOWN else ''}{shown}."
-    return CheckResult(name=DAYS_COMPLETE, passed=not missing, description=said, blocking=False,
-                       facts={"days": len(wanted), "missing days": len(missing)})
+    return CheckResult(
+        name=DAYS_COMPLETE,
+        passed=not missing,
+        description=said,
+        blocking=False,
+        facts={"days": len(wanted), "missing days": len(missing)},
+    )

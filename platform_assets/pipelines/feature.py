@@ -44,19 +44,47 @@ def ingest(platform: Platform, catalogue: Catalogue, source: Source, days: Days 
         raise LandedFileError(_explain_unreadable(catalogue, source, landed))
     rows = _transformed(source, landed, _slices(catalogue, source, inputs, days))
     verdict = require_contract(
-        catalogue, source, rows, source.schema, policy=source.on_invalid, rules=_partition_rules(source, days),
-        carried=[FILE, LINE], where=_files_of(landed),
+        catalogue,
+        source,
+        rows,
+        source.schema,
+        policy=source.on_invalid,
+        rules=_partition_rules(source, days),
+        carried=[FILE, LINE],
+        where=_files_of(landed),
     )
-    bad = pl.concat([
-        quarantined(landed.unreadable, reason=pl.col(REASON), file=pl.col(FILE), line=pl.col(LINE),
-                    day=_day_of_file() if days is not None else None),
-        quarantined(verdict.bad, reason=pl.col(REASONS).list.join("; "), file=pl.col(FILE), line=pl.col(LINE),
-                    day=pl.coalesce(_day_of_file(), pl.lit(days.first)) if days is not None else None),
-    ])
+    bad = pl.concat(
+        [
+            quarantined(
+                landed.unreadable,
+                reason=pl.col(REASON),
+                file=pl.col(FILE),
+                line=pl.col(LINE),
+                day=_day_of_file() if days is not None else None,
+            ),
+            quarantined(
+                verdict.bad,
+                reason=pl.col(REASONS).list.join("; "),
+                file=pl.col(FILE),
+                line=pl.col(LINE),
+                day=pl.coalesce(_day_of_file(), pl.lit(days.first)) if days is not None else None,
+            ),
+        ]
+    )
     set_aside(platform, catalogue, source, bad, days, run, inputs)
     check = contract_check(verdict, policy=source.on_invalid, refused=len(landed.unreadable))
-    return publish(platform, catalogue, source, verdict.good, days, run, inputs, checks=[check], stamps=landed.stamps,
-                   facts={"landed files": len(landed.stamps), "rows set aside": len(bad)})
+    return publish(
+        platform,
+        catalogue,
+        source,
+        verdict.good,
+        days,
+        run,
+        inputs,
+        checks=[check],
+        stamps=landed.stamps,
+        facts={"landed files": len(landed.stamps), "rows set aside": len(bad)},
+    )
 
 
 def compute_features(
@@ -81,9 +109,19 @@ def compute_features(
 
     rows = compute(read(days), days)
     verdict = require_contract(catalogue, group, rows, group.schema, policy="fail")
-    return publish(platform, catalogue, group, verdict.good, days, run, inputs, checks=[
-        contract_check(verdict, policy="fail"), knows_no_future(catalogue, group, days, read, compute),
-    ])
+    return publish(
+        platform,
+        catalogue,
+        group,
+        verdict.good,
+        days,
+        run,
+        inputs,
+        checks=[
+            contract_check(verdict, policy="fail"),
+            knows_no_future(catalogue, group, days, read, compute),
+        ],
+    )
 
 
 def compute_labels(platform: Platform, catalogue: Catalogue, label: Label, days: Days, run: Run) -> Materialization:
@@ -94,8 +132,9 @@ def compute_labels(platform: Platform, catalogue: Catalogue, label: Label, days:
     found = label.transform(**_slices(catalogue, label, inputs, days), **extra)
     rows = _produced(found, label.event_time, window).collect()
     verdict = require_contract(catalogue, label, rows, label.schema, policy="fail")
-    return publish(platform, catalogue, label, verdict.good, days, run, inputs,
-                   checks=[contract_check(verdict, policy="fail")])
+    return publish(
+        platform, catalogue, label, verdict.good, days, run, inputs, checks=[contract_check(verdict, policy="fail")]
+    )
 
 
 def compute_view(platform: Platform, catalogue: Catalogue, view: FeatureView, days: Days, run: Run) -> Materialization:
@@ -106,20 +145,36 @@ def compute_view(platform: Platform, catalogue: Catalogue, view: FeatureView, da
     rows = _produced(spine, view.event_time, window).collect()
     verdict = require_contract(catalogue, view, rows, view.schema, policy="fail")
     joined = verdict.good.with_columns(view.prediction_time.expr().alias(PREDICTION_TIME))
-    facts = {group.name: _slice(catalogue, view, group, inputs, days) for group in view.groups}
+    facts = {group.name: _slice(view, group, inputs, days) for group in view.groups}
     for selection in view.features:
         joined = join_selection(joined, facts[selection.group.name], selection)
     kept = CheckResult(
-        name=SPINE_KEPT, passed=len(joined) == len(rows), blocking=True,
+        name=SPINE_KEPT,
+        passed=len(joined) == len(rows),
+        blocking=True,
         description=f"{len(joined):,} rows for a spine of {len(rows):,}.",
         facts={"spine rows": len(rows), "joined rows": len(joined)},
     )
-    missing = {
-        f"share without {s.prefix}": float(joined.get_column(c).is_null().mean() or 0.0)
-        for s in view.features for c in [feature_column(s.prefix, s.features[0])]
-    } if len(joined) else {}
-    return publish(platform, catalogue, view, joined, days, run, inputs, facts=missing,
-                   checks=[contract_check(verdict, policy="fail"), kept, as_known_then(view, joined, facts)])
+    missing = (
+        {
+            f"share without {s.prefix}": float(joined.get_column(c).is_null().mean() or 0.0)
+            for s in view.features
+            for c in [feature_column(s.prefix, s.features[0])]
+        }
+        if len(joined)
+        else {}
+    )
+    return publish(
+        platform,
+        catalogue,
+        view,
+        joined,
+        days,
+        run,
+        inputs,
+        facts=missing,
+        checks=[contract_check(verdict, policy="fail"), kept, as_known_then(view, joined, facts)],
+    )
 
 
 def join_selection(spine: pl.DataFrame, facts: pl.LazyFrame, selection: Selection) -> pl.DataFrame:
@@ -129,12 +184,19 @@ def join_selection(spine: pl.DataFrame, facts: pl.LazyFrame, selection: Selectio
     renamed = dict(zip(group.keys, selection.spine_keys, strict=True))
     right = facts.select(
         *(pl.col(key).alias(spine_key) for key, spine_key in renamed.items()),
-        pl.col(group.event_time).alias("__event_time"), known.alias(_KNOWN_AT),
+        pl.col(group.event_time).alias("__event_time"),
+        known.alias(_KNOWN_AT),
         *(pl.col(name).alias(feature_column(selection.prefix, name)) for name in selection.features),
     )
     joined = point_in_time_join(
-        spine, right, on=list(selection.spine_keys), prediction_time=PREDICTION_TIME, event_time="__event_time",
-        known_at=_KNOWN_AT, max_age=group.max_age, age_column=_AGE if selection.age else None,
+        spine,
+        right,
+        on=list(selection.spine_keys),
+        prediction_time=PREDICTION_TIME,
+        event_time="__event_time",
+        known_at=_KNOWN_AT,
+        max_age=group.max_age,
+        age_column=_AGE if selection.age else None,
     )
     if not selection.age:
         return joined
@@ -144,17 +206,22 @@ def join_selection(spine: pl.DataFrame, facts: pl.LazyFrame, selection: Selectio
 
 
 def _slices(
-    catalogue: Catalogue, reader: Source | FeatureGroup | Label | FeatureView, inputs: Inputs, days: Days | None,
+    catalogue: Catalogue,
+    reader: Source | FeatureGroup | Label | FeatureView,
+    inputs: Inputs,
+    days: Days | None,
     names: tuple[str, ...] | None = None,
 ) -> dict[str, pl.LazyFrame]:
     wanted = reader.input_names if names is None else names
     reads = {d.name: d for d in catalogue.inputs(reader)}
-    return {name: _slice(catalogue, reader, reads[name], inputs, days) for name in wanted}  # type: ignore[arg-type]
+    return {name: _slice(reader, reads[name], inputs, days) for name in wanted}  # type: ignore[arg-type]
 
 
 def _slice(
-    catalogue: Catalogue, reader: Source | FeatureGroup | Label | FeatureView, read: Source | FeatureGroup,
-    inputs: Inputs, days: Days | None,
+    reader: Source | FeatureGroup | Label | FeatureView,
+    read: Source | FeatureGroup,
+    inputs: Inputs,
+    days: Days | None,
 ) -> pl.LazyFrame:
     """The rows of an input whose event time the reader's windows reach."""
     extent, own = reach(reader, read), calendar(reader)
@@ -225,7 +292,9 @@ def _partition_rules(source: Source, days: Days | None) -> dict[str, pl.Expr]:
         return {}
     own = source.partitions.day_of(pl.col(source.event_time))
     promised = pl.coalesce(_day_of_file(), own)
-    return {f"{source.event_time} is not on the day of its file": (own == promised) & own.is_between(days.first, days.last)}
+    return {
+        f"{source.event_time} is not on the day of its file": (own == promised) & own.is_between(days.first, days.last)
+    }
 
 
 def _day_of_file() -> pl.Expr:
@@ -240,6 +309,8 @@ def _files_of(landed: Landed) -> str:
 def _explain_unreadable(catalogue: Catalogue, source: Source, landed: Landed) -> str:
     shown = landed.unreadable.select(FILE, LINE, REASON).head(5)
     examples = "; ".join(f"{file} line {line}: {reason}" for file, line, reason in shown.iter_rows())
-    return (f"{asset_name(catalogue.name, source.name)}: {len(landed.unreadable)} of "
-            f"{len(landed.unreadable) + len(landed.rows)} rows cannot be read: {examples}. "
-            "Nothing was written; correct the file and run it again")
+    return (
+        f"{asset_name(catalogue.name, source.name)}: {len(landed.unreadable)} of "
+        f"{len(landed.unreadable) + len(landed.rows)} rows cannot be read: {examples}. "
+        "Nothing was written; correct the file and run it again"
+    )

@@ -29,17 +29,24 @@ def predict(
     champion = platform.registry.load(catalogue.name, predictions.model.name, version)
     rows = inputs.scan(predictions.view.name, days=days).drop(DAY).collect()
     scored = rows.with_columns(
-        pl.concat_str(pl.lit(f"{predictions.model.name}-v{version}"), *predictions.keys, separator=":").alias("prediction_id"),
+        pl.concat_str(pl.lit(f"{predictions.model.name}-v{version}"), *predictions.keys, separator=":").alias(
+            "prediction_id"
+        ),
         pl.Series("probability", champion.score(rows), dtype=pl.Float64),
         pl.lit(version, dtype=pl.Int64).alias("model_version"),
         (pl.col(PREDICTION_TIME) <= datetime.fromisoformat(champion.tags["learned_until"])).alias("in_sample"),
     )
     outside = scored.filter(~pl.col("probability").is_between(0, 1) | pl.col("probability").is_nan())
     check = CheckResult(
-        name=EVERY_ROW_SCORED, passed=outside.is_empty() and len(scored) == len(rows), blocking=True,
+        name=EVERY_ROW_SCORED,
+        passed=outside.is_empty() and len(scored) == len(rows),
+        blocking=True,
         description=f"{len(scored) - len(outside):,} of {len(rows):,} rows have a probability.",
         facts={"rows": len(rows), "without a probability": len(outside)},
     )
-    facts = {"model version": version, "in sample": int(scored.get_column("in_sample").sum()),
-             "mean probability": scored.get_column("probability").mean()}
+    facts = {
+        "model version": version,
+        "in sample": int(scored.get_column("in_sample").sum()),
+        "mean probability": scored.get_column("probability").mean(),
+    }
     return publish(platform, catalogue, predictions, scored, days, run, inputs, checks=[check], facts=facts)

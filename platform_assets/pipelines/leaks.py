@@ -16,7 +16,14 @@ import polars as pl
 from platform_assets.compute.leakage import distort, forget, moved, too_good
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.names import feature_column
-from platform_assets.declarations.tables import PREDICTION_TIME, SPLIT, FeatureGroup, FeatureView, Source, TrainingDataset
+from platform_assets.declarations.tables import (
+    PREDICTION_TIME,
+    SPLIT,
+    FeatureGroup,
+    FeatureView,
+    Source,
+    TrainingDataset,
+)
 from platform_assets.declarations.times import Days
 from platform_assets.pipelines.checks import AS_KNOWN_THEN, KNOWS_NO_FUTURE, NOT_TOO_GOOD, SPLITS_APART
 from platform_assets.pipelines.run import CheckResult
@@ -31,7 +38,10 @@ _LATEST_DAYS = 7
 
 
 def knows_no_future(
-    catalogue: Catalogue, group: FeatureGroup, days: Days, read: Callable[[Days], Mapping[str, pl.LazyFrame]],
+    catalogue: Catalogue,
+    group: FeatureGroup,
+    days: Days,
+    read: Callable[[Days], Mapping[str, pl.LazyFrame]],
     compute: Compute,
 ) -> CheckResult:
     """Compute one day again with its later half forgotten, and again with it distorted; nothing before may move.
@@ -51,13 +61,19 @@ def knows_no_future(
         if found is not None:
             return found
     return CheckResult(
-        name=KNOWS_NO_FUTURE, passed=False, blocking=False, facts={"rows examined": 0},
+        name=KNOWS_NO_FUTURE,
+        passed=False,
+        blocking=False,
+        facts={"rows examined": 0},
         description=f"No rows on the last {min(len(days), _LATEST_DAYS)} days: nothing could be examined.",
     )
 
 
 def _examine_day(
-    catalogue: Catalogue, group: FeatureGroup, day: date, read: Callable[[Days], Mapping[str, pl.LazyFrame]],
+    catalogue: Catalogue,
+    group: FeatureGroup,
+    day: date,
+    read: Callable[[Days], Mapping[str, pl.LazyFrame]],
     compute: Compute,
 ) -> CheckResult | None:
     one = Days(day, day)
@@ -79,7 +95,10 @@ def _examine_day(
         culprits = ", ".join(f"{name} ({count} rows)" for name, count in differing.items())
         said = f"On {day}, values before {now:%H:%M} UTC move when only what was known later changes: {culprits}."
     return CheckResult(
-        name=KNOWS_NO_FUTURE, passed=not differing, blocking=True, description=said,
+        name=KNOWS_NO_FUTURE,
+        passed=not differing,
+        blocking=True,
+        description=said,
         facts={"rows examined": len(before), "columns that moved": len(differing)},
     )
 
@@ -122,13 +141,23 @@ def as_known_then(view: FeatureView, joined: pl.DataFrame, facts: Mapping[str, p
         names = {name: feature_column(selection.prefix, name) for name in selection.features}
         asked = sample.select(*dict.fromkeys([*view.keys, *selection.spine_keys]), PREDICTION_TIME, *names.values())
         keys = [f"__key{n}" for n in range(len(group.keys))]
-        rows = facts[group.name].select(
-            *(pl.col(key).alias(alias) for key, alias in zip(group.keys, keys, strict=True)),
-            pl.col(group.event_time).alias("__event"), known.alias("__known"), *names,
-        ).collect().with_row_index("__fact")
-        pairs = asked.with_row_index("__row").select("__row", PREDICTION_TIME, *selection.spine_keys).join(
-            rows.select("__fact", "__event", "__known", *keys), left_on=list(selection.spine_keys), right_on=keys
-        ).filter(pl.col("__event") <= pl.col(PREDICTION_TIME), pl.col("__known") <= pl.col(PREDICTION_TIME))
+        rows = (
+            facts[group.name]
+            .select(
+                *(pl.col(key).alias(alias) for key, alias in zip(group.keys, keys, strict=True)),
+                pl.col(group.event_time).alias("__event"),
+                known.alias("__known"),
+                *names,
+            )
+            .collect()
+            .with_row_index("__fact")
+        )
+        pairs = (
+            asked.with_row_index("__row")
+            .select("__row", PREDICTION_TIME, *selection.spine_keys)
+            .join(rows.select("__fact", "__event", "__known", *keys), left_on=list(selection.spine_keys), right_on=keys)
+            .filter(pl.col("__event") <= pl.col(PREDICTION_TIME), pl.col("__known") <= pl.col(PREDICTION_TIME))
+        )
         newest = pairs.filter(pl.col("__event") == pl.col("__event").max().over("__row"))
         newest = newest.filter(pl.col("__known") == pl.col("__known").max().over("__row"))
         fresh = newest.filter(pl.col(PREDICTION_TIME) - pl.col("__event") <= group.max_age)
@@ -142,9 +171,13 @@ def as_known_then(view: FeatureView, joined: pl.DataFrame, facts: Mapping[str, p
                 wrong[column] = count
     said = f"{len(sample):,} rows joined again by brute force agree in all {len(view.feature_columns)} columns."
     if wrong:
-        said = "Not what was known at the prediction time: " + ", ".join(f"{c} ({n} rows)" for c, n in wrong.items()) + "."
+        said = (
+            "Not what was known at the prediction time: " + ", ".join(f"{c} ({n} rows)" for c, n in wrong.items()) + "."
+        )
     return CheckResult(
-        name=AS_KNOWN_THEN, passed=not wrong and examined > 0, blocking=examined > 0,
+        name=AS_KNOWN_THEN,
+        passed=not wrong and examined > 0,
+        blocking=examined > 0,
         description=said if examined else "The view has no rows: nothing could be examined.",
         facts={"rows examined": len(sample), "columns that differ": len(wrong)},
     )
@@ -167,18 +200,30 @@ def splits_apart(dataset: TrainingDataset, rows: pl.DataFrame, matured: str) -> 
             late += rows.filter((pl.col(SPLIT) == part) & (pl.col(matured) >= begins)).height
     said = f"{len(rows):,} rows: none in two parts, every label known before the next part begins."
     if shared or late or rows.is_empty():
-        said = (f"{shared:,} rows share an entity with another row; {late:,} labels were known only after the next part "
-                "had begun.") if len(rows) else "There are no rows: nothing could be examined."
+        said = (
+            (
+                f"{shared:,} rows share an entity with another row; {late:,} labels were known only after the next part "
+                "had begun."
+            )
+            if len(rows)
+            else "There are no rows: nothing could be examined."
+        )
     return CheckResult(
-        name=SPLITS_APART, passed=not shared and not late and len(rows) > 0, blocking=True, description=said,
+        name=SPLITS_APART,
+        passed=not shared and not late and len(rows) > 0,
+        blocking=True,
+        description=said,
         facts={"rows examined": len(rows), "shared entities": shared, "labels too late": late},
     )
 
 
 def not_too_good(dataset: TrainingDataset, rows: pl.DataFrame) -> CheckResult:
     """Rank the label by each feature alone on *fit*; one that all but knows it is named."""
-    features = [name for name in (*dataset.view.feature_columns, *dataset.view.schema.columns())
-                if name not in dataset.view.keys and _can_rank(rows.schema[name])]
+    features = [
+        name
+        for name in (*dataset.view.feature_columns, *dataset.view.schema.columns())
+        if name not in dataset.view.keys and _can_rank(rows.schema[name])
+    ]
     fit = rows.filter(pl.col(SPLIT) == "fit")
     suspects, judged = too_good(fit, features=features, label=dataset.label.value, limit=TOO_GOOD)
     said = f"None of {judged} features ranks the label with an AUC above {TOO_GOOD} by itself."
@@ -186,7 +231,9 @@ def not_too_good(dataset: TrainingDataset, rows: pl.DataFrame) -> CheckResult:
         named = ", ".join(f"{s.feature} ({s.auc:.3f})" for s in suspects)
         said = f"Too good to be known in time: {named}. Does it hold the label, or something that follows from it?"
     return CheckResult(
-        name=NOT_TOO_GOOD, passed=not suspects and judged > 0, blocking=True,
+        name=NOT_TOO_GOOD,
+        passed=not suspects and judged > 0,
+        blocking=True,
         description=said if judged else "No feature could be judged: too few rows, or all alike.",
         facts={"features examined": judged, "suspects": len(suspects)},
     )

@@ -29,22 +29,30 @@ def judge_predictions(
     decided = rows.filter(pl.col(label.value).is_not_null())
     fair = decided.filter(~pl.col("in_sample"))
     facts: dict[str, object] = {
-        "predictions": len(rows), "with a yes or no": len(decided), "out of sample": len(fair),
+        "predictions": len(rows),
+        "with a yes or no": len(decided),
+        "out of sample": len(fair),
         "neither, or not in yet": len(rows) - len(decided),
     }
     pictures = {}
     if len(fair):
-        found = performance(fair.get_column(label.value).cast(pl.Float64).to_numpy(), fair.get_column("probability").to_numpy())
+        found = performance(
+            fair.get_column(label.value).cast(pl.Float64).to_numpy(), fair.get_column("probability").to_numpy()
+        )
         facts |= {f"{name} (out of sample)": value for name, value in found.to_dict().items() if name != "rows"}
         by_day = daily_performance(outcomes, fair)
         if len(by_day) > 1:
             pictures["performance by day"] = picture_of_days(by_day)
     check = CheckResult(
-        name=LABELS_IN, passed=len(decided) > 0, blocking=False,
+        name=LABELS_IN,
+        passed=len(decided) > 0,
+        blocking=False,
         description=f"{len(decided):,} of {len(rows):,} predictions have come to a yes or no.",
         facts={"predictions": len(rows), "with a yes or no": len(decided)},
     )
-    return publish(platform, catalogue, outcomes, rows, days, run, inputs, checks=[check], facts=facts, pictures=pictures)
+    return publish(
+        platform, catalogue, outcomes, rows, days, run, inputs, checks=[check], facts=facts, pictures=pictures
+    )
 
 
 def daily_performance(outcomes: Outcomes, rows: pl.DataFrame) -> dict[object, Performance]:

@@ -72,7 +72,7 @@ def plan(platform: Platform, catalogue: Catalogue, *, now: datetime) -> Plan:
     for declaration in catalogue.declarations:
         reasons: dict[str, set[date | None]] = {}
         latest = ledger.latest(platform.lake, asset_name(catalogue.name, declaration.name))
-        candidates = _candidates(platform, catalogue, declaration, now, materialized, waiting)
+        candidates = _candidates(platform, catalogue, declaration, now, materialized, steps, waiting)
         there = version_of(platform, catalogue, declaration) is not None or isinstance(declaration, Model)
         for day in candidates:
             entry = latest.get(day)
@@ -99,8 +99,13 @@ def plan(platform: Platform, catalogue: Catalogue, *, now: datetime) -> Plan:
 
 
 def _candidates(
-    platform: Platform, catalogue: Catalogue, declaration: Declaration, now: datetime,
-    materialized: Mapping[str, set[date]], waiting: dict[str, int],
+    platform: Platform,
+    catalogue: Catalogue,
+    declaration: Declaration,
+    now: datetime,
+    materialized: Mapping[str, set[date]],
+    steps: Mapping[str, Step],
+    waiting: dict[str, int],
 ) -> set[date | None]:
     """The days that could be materialized: over, landed, and with every day of every input that they read."""
     own = calendar(declaration)
@@ -115,6 +120,8 @@ def _candidates(
     for read in catalogue.inputs(declaration):
         if read.name in materialized:
             days = {day for day in days if _all_there(declaration, read, day, materialized[read.name])}
+        elif read.name not in steps and version_of(platform, catalogue, read) is None:
+            return set()
     return set(days)
 
 
@@ -143,8 +150,12 @@ def _landed_anew(platform: Platform, source: Source, day: date | None, entry: le
 
 
 def _stale_by_input(
-    platform: Platform, catalogue: Catalogue, declaration: Declaration,
-    recorded: Mapping[date | None, ledger.Entry], candidates: set[date | None], steps: Mapping[str, Step],
+    platform: Platform,
+    catalogue: Catalogue,
+    declaration: Declaration,
+    recorded: Mapping[date | None, ledger.Entry],
+    candidates: set[date | None],
+    steps: Mapping[str, Step],
 ) -> Iterator[tuple[str, date | None]]:
     by_entry: dict[int, tuple[ledger.Entry, set[date | None]]] = {}
     for day, entry in recorded.items():

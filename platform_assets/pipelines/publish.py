@@ -59,8 +59,12 @@ def require_contract(
 def explain(verdict: Verdict) -> str:
     """Counts by rule and example rows, in one readable piece."""
     counts = ", ".join(f"{rule} ({count} row{'s' if count != 1 else ''})" for rule, count in verdict.failures.items())
-    examples = verdict.bad.drop(REASONS).head(_SHOWN).with_columns(
-        pl.selectors.temporal().dt.to_string() if verdict.bad.select(pl.selectors.datetime()).width else pl.all()
+    examples = (
+        verdict.bad.drop(REASONS)
+        .head(_SHOWN)
+        .with_columns(
+            pl.selectors.temporal().dt.to_string() if verdict.bad.select(pl.selectors.datetime()).width else pl.all()
+        )
     )
     shown = "; ".join(str(row) for row in examples.iter_rows(named=True))
     return f"{len(verdict.bad)} of {verdict.examined} rows break the contract: {counts}; for example {shown}"
@@ -88,22 +92,41 @@ def publish(
     folder = table_folder(catalogue.name, declaration.name)
     laid = _laid_down(declaration, rows)
     written = write(
-        platform.lake, folder, laid, columns=declaration.columns, days=days,
-        provenance=provenance(catalogue, declaration, inputs.versions, run), description=declaration.description,
+        platform.lake,
+        folder,
+        laid,
+        columns=declaration.columns,
+        days=days,
+        provenance=provenance(catalogue, declaration, inputs.versions, run),
+        description=declaration.description,
     )
     plan = written.plan
     made = Materialization(
-        declaration=declaration, days=days, version=written.version, uri=str(platform.lake.path(folder)),
-        rows=plan.rows, hashes=plan.hashes, digest=plan.digest, is_new=plan.writes,
-        changed=plan.replace if days is not None else None, inputs=inputs.versions,
-        preview=laid.head(_SHOWN), checks=[*checks, not_empty(plan.rows)], facts=facts or {},
+        declaration=declaration,
+        days=days,
+        version=written.version,
+        uri=str(platform.lake.path(folder)),
+        rows=plan.rows,
+        hashes=plan.hashes,
+        digest=plan.digest,
+        is_new=plan.writes,
+        changed=plan.replace if days is not None else None,
+        inputs=inputs.versions,
+        preview=laid.head(_SHOWN),
+        checks=[*checks, not_empty(plan.rows)],
+        facts=facts or {},
         pictures=pictures or {},
     )
     return enter(platform, catalogue, made, run, stamps=stamps)
 
 
 def set_aside(
-    platform: Platform, catalogue: Catalogue, declaration: Table, bad: pl.DataFrame, days: Days | None, run: Run,
+    platform: Platform,
+    catalogue: Catalogue,
+    declaration: Table,
+    bad: pl.DataFrame,
+    days: Days | None,
+    run: Run,
     inputs: Inputs,
 ) -> None:
     """Replace the quarantined rows of `days` by `bad` (columns day, reason, file, line, row)."""
@@ -111,13 +134,19 @@ def set_aside(
     if bad.is_empty() and platform.lake.version(folder) is None:
         return
     write(
-        platform.lake, folder, bad, columns=_QUARANTINE_COLUMNS, days=days,
+        platform.lake,
+        folder,
+        bad,
+        columns=_QUARANTINE_COLUMNS,
+        days=days,
         provenance=provenance(catalogue, declaration, inputs.versions, run),
         description=f"Rows that {asset_name(catalogue.name, declaration.name)} refused, and why",
     )
 
 
-def quarantined(bad: pl.DataFrame, *, reason: pl.Expr, file: pl.Expr, line: pl.Expr, day: pl.Expr | None) -> pl.DataFrame:
+def quarantined(
+    bad: pl.DataFrame, *, reason: pl.Expr, file: pl.Expr, line: pl.Expr, day: pl.Expr | None
+) -> pl.DataFrame:
     """Bad rows of any shape in the one shape of a quarantine table."""
     kept = [name for name in bad.columns if not name.startswith("__")]
     as_json = pl.struct(kept).struct.json_encode() if kept else pl.lit("{}")

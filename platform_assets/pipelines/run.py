@@ -140,8 +140,10 @@ def _require_days(platform: Platform, catalogue: Catalogue, declaration: Declara
         missing = set(wanted or ()) - there[asset_name(catalogue.name, name)]
         if missing:
             shown = ", ".join(map(str, day_ranges(missing)))
-            msg = (f"{asset_name(catalogue.name, declaration.name)} of {days} reads {asset_name(catalogue.name, name)} "
-                   f"of {wanted}, of which {shown} are not materialized; materialize those first")
+            msg = (
+                f"{asset_name(catalogue.name, declaration.name)} of {days} reads {asset_name(catalogue.name, name)} "
+                f"of {wanted}, of which {shown} are not materialized; materialize those first"
+            )
             raise TableMissing(msg)
 
 
@@ -174,9 +176,15 @@ def enter(
     ledger.record(
         platform.lake,
         ledger.Entry(
-            asset=asset_name(catalogue.name, made.declaration.name), days=made.days,
-            fingerprint=catalogue.fingerprints[made.declaration.name], inputs=made.inputs, version=made.version,
-            content_hash=made.digest, rows=made.row_count, run_id=run.run_id, recorded_at=run.now,
+            asset=asset_name(catalogue.name, made.declaration.name),
+            days=made.days,
+            fingerprint=catalogue.fingerprints[made.declaration.name],
+            inputs=made.inputs,
+            version=made.version,
+            content_hash=made.digest,
+            rows=made.row_count,
+            run_id=run.run_id,
+            recorded_at=run.now,
             stamps=stamps or {},
         ),
     )

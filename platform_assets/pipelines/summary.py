@@ -42,7 +42,8 @@ class ModelFigures:
         """The AUC of each declared baseline on *report*."""
         return {
             name.removeprefix("baseline_").removesuffix("_auc").replace("_", " "): value
-            for name, value in self.metrics.items() if name.startswith("baseline_")
+            for name, value in self.metrics.items()
+            if name.startswith("baseline_")
         }
 
 

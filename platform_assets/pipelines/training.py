@@ -44,16 +44,27 @@ def build_training_dataset(
     inputs = Inputs.pin(platform, catalogue, dataset, None)
     calendar, split, label = dataset.view.partitions, dataset.split, dataset.label
     days = Days(calendar.first, split.report_until)
-    labels = inputs.scan(label.name, days=days).select(
-        *label.keys, label.value, label.known_at.expr().alias(_MATURED)
-    ).filter(pl.col(_MATURED) <= run.now)
+    labels = (
+        inputs.scan(label.name, days=days)
+        .select(*label.keys, label.value, label.known_at.expr().alias(_MATURED))
+        .filter(pl.col(_MATURED) <= run.now)
+    )
     asked = inputs.scan(dataset.view.name, days=days).drop(DAY)
     labelled = asked.join(labels, on=list(label.keys), how="left", maintain_order="left").collect()
-    divided = split_by_time(
-        labelled.lazy().filter(pl.col(label.value).is_not_null()), at=PREDICTION_TIME, matured=_MATURED,
-        select_from=calendar.start_of(split.select_from), report_from=calendar.start_of(split.report_from),
-        report_until=calendar.start_of(split.report_until + timedelta(days=1)), gap=split.gap, split=SPLIT,
-    ).sort(PREDICTION_TIME, *label.keys).collect()
+    divided = (
+        split_by_time(
+            labelled.lazy().filter(pl.col(label.value).is_not_null()),
+            at=PREDICTION_TIME,
+            matured=_MATURED,
+            select_from=calendar.start_of(split.select_from),
+            report_from=calendar.start_of(split.report_from),
+            report_until=calendar.start_of(split.report_until + timedelta(days=1)),
+            gap=split.gap,
+            split=SPLIT,
+        )
+        .sort(PREDICTION_TIME, *label.keys)
+        .collect()
+    )
     leaks = [splits_apart(dataset, divided, _MATURED), not_too_good(dataset, divided)]
     rows = divided.drop(_MATURED)
     counts = dict(rows.group_by(SPLIT).len().iter_rows())
@@ -62,8 +73,11 @@ def build_training_dataset(
     immature = labelled.get_column(_MATURED).is_null().sum()
     empty = [part for part in ("fit", "select", "report") if not counts.get(part)]
     check = CheckResult(
-        name=SPLITS_FILLED, passed=not empty, blocking=True,
-        description=f"{', '.join(empty)} hold no rows; are the days of the split materialized?" if empty
+        name=SPLITS_FILLED,
+        passed=not empty,
+        blocking=True,
+        description=f"{', '.join(empty)} hold no rows; are the days of the split materialized?"
+        if empty
         else ", ".join(f"{part} {counts[part]:,}" for part in ("fit", "select", "report")) + " rows.",
         facts={f"{part} rows": counts.get(part, 0) for part in ("fit", "select", "report")},
     )
@@ -93,12 +107,16 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
     parts = {str(key[0]): part for key, part in rows.group_by(SPLIT, maintain_order=True)}
     for part in ("fit", "select", "report"):
         if part not in parts:
-            msg = f"model {model.name}: its training dataset has no {part} rows; materialize more days or move the split"
+            msg = (
+                f"model {model.name}: its training dataset has no {part} rows; materialize more days or move the split"
+            )
             raise ModelError(msg)
     truth = {part: frame.get_column(label).cast(pl.Float64).to_numpy() for part, frame in parts.items()}
     preparation = Preparation.fit(parts["fit"], inputs=model.inputs, categories=model.categories)
     run.say(f"fitting on {len(parts['fit']):,} rows of {len(model.inputs)} inputs")
-    booster = fit_lightgbm(model.learner, preparation, parts["fit"], truth["fit"], (parts["select"], truth["select"]), run=run)
+    booster = fit_lightgbm(
+        model.learner, preparation, parts["fit"], truth["fit"], (parts["select"], truth["select"]), run=run
+    )
     chosen = performance(truth["select"], booster.predict(preparation.encode(parts["select"])))
     learned = parts["fit"]
     if model.learner.refit:
@@ -107,8 +125,12 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
         run.say(f"fitting {trees} trees anew on {len(learned):,} rows")
         preparation = Preparation.fit(learned, inputs=model.inputs, categories=model.categories)
         booster = fit_lightgbm(
-            replace(model.learner, rounds=trees), preparation, learned,
-            np.concatenate([truth["fit"], truth["select"]]), None, run=run,
+            replace(model.learner, rounds=trees),
+            preparation,
+            learned,
+            np.concatenate([truth["fit"], truth["select"]]),
+            None,
+            run=run,
         )
     scores = np.asarray(booster.predict(preparation.encode(parts["report"])))
     measured = {"select": chosen, "report": performance(truth["report"], scores)}
@@ -117,7 +139,9 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
     asset = asset_name(catalogue.name, model.name)
     until = parts["select"].get_column(PREDICTION_TIME).max()
     tags = {
-        "dagster.run_id": run.run_id, "dagster.asset": asset, "learned_until": str(until),
+        "dagster.run_id": run.run_id,
+        "dagster.asset": asset,
+        "learned_until": str(until),
         "fingerprint": catalogue.fingerprints[model.name],
         "training_dataset": asset_name(catalogue.name, model.training.name),
         "training_dataset_version": str(inputs.versions[model.training.name]),
@@ -128,12 +152,23 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
     with platform.registry.run(catalogue.name, name=model.name, tags=tags, description=model.description) as run_id:
         run.say("logging to MLflow")
         logged = platform.registry.log(
-            run_id, catalogue=catalogue.name, name=model.name, booster=booster, preparation=preparation,
-            example=parts["report"].head(5), metrics=metrics, pictures={"report": picture}, tags=tags,
-            parameters={**model.learner.parameters, "rounds": model.learner.rounds,
-                        "early_stopping": model.learner.early_stopping, "refit": model.learner.refit,
-                        "seed": model.learner.seed,
-                        "trees": booster.num_trees()},
+            run_id,
+            catalogue=catalogue.name,
+            name=model.name,
+            booster=booster,
+            preparation=preparation,
+            example=parts["report"].head(5),
+            metrics=metrics,
+            pictures={"report": picture},
+            tags=tags,
+            parameters={
+                **model.learner.parameters,
+                "rounds": model.learner.rounds,
+                "early_stopping": model.learner.early_stopping,
+                "refit": model.learner.refit,
+                "seed": model.learner.seed,
+                "trees": booster.num_trees(),
+            },
             documents={
                 "manifest.json": json.dumps(_manifest(platform, catalogue, model, inputs), indent=2),
                 "preparation.json": json.dumps(preparation.to_dict(), indent=2),
@@ -142,16 +177,30 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
     if check.passed:
         platform.registry.crown(catalogue.name, model.name, logged.version)
     facts = {
-        "model version": logged.version, "is champion": check.passed, "MLflow run": logged.run_id,
-        "trees": booster.num_trees(), "inputs": len(model.inputs),
-        "AUC on report": measured["report"].auc, "log loss on report": measured["report"].log_loss,
+        "model version": logged.version,
+        "is champion": check.passed,
+        "MLflow run": logged.run_id,
+        "trees": booster.num_trees(),
+        "inputs": len(model.inputs),
+        "AUC on report": measured["report"].auc,
+        "log loss on report": measured["report"].log_loss,
         "AUC on select": measured["select"].auc,
         **{f"AUC of {name}": found.auc for name, found in baselines.items()},
     }
     made = Materialization(
-        declaration=model, days=None, version=logged.version, uri=logged.uri, rows={None: len(learned)},
-        hashes={}, digest=_digest(booster), is_new=True, inputs=inputs.versions,
-        preview=_gains(booster, preparation).head(10), checks=[check], facts=facts, pictures={"report": picture},
+        declaration=model,
+        days=None,
+        version=logged.version,
+        uri=logged.uri,
+        rows={None: len(learned)},
+        hashes={},
+        digest=_digest(booster),
+        is_new=True,
+        inputs=inputs.versions,
+        preview=_gains(booster, preparation).head(10),
+        checks=[check],
+        facts=facts,
+        pictures={"report": picture},
     )
     return enter(platform, catalogue, made, run)
 
@@ -178,8 +227,14 @@ def fit_lightgbm(
     import lightgbm
 
     settings = {
-        **learner.parameters, "objective": "binary", "metric": "binary_logloss", "verbosity": -1,
-        "seed": learner.seed, "deterministic": True, "force_row_wise": True, "num_threads": os.cpu_count() or 1,
+        **learner.parameters,
+        "objective": "binary",
+        "metric": "binary_logloss",
+        "verbosity": -1,
+        "seed": learner.seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": os.cpu_count() or 1,
     }
     names = list(preparation.inputs)
     categories = [name for name in names if name in preparation.levels]
@@ -193,7 +248,11 @@ def fit_lightgbm(
         if learner.early_stopping is not None:
             callbacks.append(lightgbm.early_stopping(learner.early_stopping, verbose=False))
     return lightgbm.train(
-        settings, learned, num_boost_round=learner.rounds, valid_sets=judged, valid_names=["select"] * len(judged),
+        settings,
+        learned,
+        num_boost_round=learner.rounds,
+        valid_sets=judged,
+        valid_names=["select"] * len(judged),
         callbacks=callbacks,
     )
 
@@ -223,17 +282,25 @@ def _baselines(
 def _beats_baselines(found: Performance, baselines: Mapping[str, Performance]) -> CheckResult:
     best, rival = max(baselines.items(), key=lambda item: item[1].auc or 0.0)
     passed = (found.auc or 0.0) > (rival.auc or 0.0) and found.log_loss < min(b.log_loss for b in baselines.values())
-    said = (f"On report, AUC {found.auc:.4f} against {rival.auc:.4f} of {best}; log loss {found.log_loss:.4f} against "
-            f"{min(b.log_loss for b in baselines.values()):.4f}.")
-    facts = {"AUC": found.auc, **{f"AUC of {name}": b.auc for name, b in baselines.items()},
-             "log loss": found.log_loss, **{f"log loss of {name}": b.log_loss for name, b in baselines.items()}}
+    said = (
+        f"On report, AUC {found.auc:.4f} against {rival.auc:.4f} of {best}; log loss {found.log_loss:.4f} against "
+        f"{min(b.log_loss for b in baselines.values()):.4f}."
+    )
+    facts = {
+        "AUC": found.auc,
+        **{f"AUC of {name}": b.auc for name, b in baselines.items()},
+        "log loss": found.log_loss,
+        **{f"log loss of {name}": b.log_loss for name, b in baselines.items()},
+    }
     return CheckResult(name=BEATS_BASELINES, passed=passed, blocking=True, description=said, facts=facts)
 
 
 def _gains(booster: lightgbm.Booster, preparation: Preparation) -> pl.DataFrame:
     gains = booster.feature_importance("gain")
     total = float(gains.sum()) or 1.0
-    return pl.DataFrame({"input": preparation.inputs, "share of gain": gains / total}).sort("share of gain", descending=True)
+    return pl.DataFrame({"input": preparation.inputs, "share of gain": gains / total}).sort(
+        "share of gain", descending=True
+    )
 
 
 def _manifest(platform: Platform, catalogue: Catalogue, model: Model, inputs: Inputs) -> dict[str, object]:

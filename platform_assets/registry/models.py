@@ -138,8 +138,10 @@ class Registry:
         """One MLflow run in the catalogue's experiment; FAILED when the body raises."""
         client = self.client
         found = client.get_experiment_by_name(catalogue)
-        experiment = found.experiment_id if found else client.create_experiment(
-            catalogue, artifact_location=self.artifacts.absolute().as_uri()
+        experiment = (
+            found.experiment_id
+            if found
+            else client.create_experiment(catalogue, artifact_location=self.artifacts.absolute().as_uri())
         )
         run = client.create_run(experiment, run_name=name, tags={**tags, "mlflow.note.content": description})
         try:
@@ -200,8 +202,10 @@ class Registry:
         mlflow.set_tracking_uri(self.tracking_uri)  # another registry of this process may have moved it
         with _quiet(), mlflow.start_run(run_id=run_id):
             info = mlflow.lightgbm.log_model(
-                booster, name=name,
-                signature=infer_signature(encoded, np.zeros(len(encoded))), input_example=encoded,
+                booster,
+                name=name,
+                signature=infer_signature(encoded, np.zeros(len(encoded))),
+                input_example=encoded,
                 pip_requirements=[f"lightgbm=={lightgbm.__version__}", f"mlflow=={mlflow.__version__}"],
                 metadata={_PREPARATION: json.dumps(preparation.to_dict())},
             )
@@ -233,5 +237,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-

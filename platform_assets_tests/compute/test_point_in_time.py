@@ -90,7 +90,7 @@ units = st.sampled_from(["ms", "us", "ns"])
     other_zone=zones,
     dice=st.randoms(use_true_random=False),
 )
-def test_it_agrees_with_its_naive_twin(  # noqa: PLR0917 - one argument for each thing that is generated
+def test_it_agrees_with_its_naive_twin(
     spine, rows, keys, known, boundary, max_age, last_non_null, one_time, lazy, zone, unit, other_zone, dice
 ) -> None:
     left = pl.DataFrame(

@@ -262,7 +262,7 @@ def daily(number: int, length: int | None, zone: str) -> Daily:
     other=st.tuples(day_numbers, st.none() | day_numbers),
     data=st.data(),
 )
-def test_a_day_reads_exactly_the_days_that_affect_it(  # noqa: PLR0917 - one argument for each thing that is generated
+def test_a_day_reads_exactly_the_days_that_affect_it(
     span: timedelta, lead: timedelta, kind: str, zone: str, own: Any, other: Any, data: st.DataObject
 ) -> None:
     mine, theirs = daily(*own, zone), daily(*other, zone)

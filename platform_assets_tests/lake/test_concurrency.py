@@ -65,7 +65,7 @@ def test_writers_of_the_same_day_leave_what_one_of_them_wrote(tmp_path: Path) ->
 
 def kill_at_random(root: Path, times: int, seed: int) -> int:
     """Kill a writer at random instants; give back how often the new version was complete all the same."""
-    lake, dice, finished = Lake(root), random.Random(seed), 0  # noqa: S311 - test data, not a secret
+    lake, dice, finished = Lake(root), random.Random(seed), 0
     contents = {content_hash(large(value).select("key", "value", "day")): value for value in (0, 1)}
     put(lake, large(0), days(1, 10))
     for _ in range(times):

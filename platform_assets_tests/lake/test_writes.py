@@ -15,7 +15,7 @@ from platform_assets.compute.content_hash import content_hash
 from platform_assets.declarations.tables import Column
 from platform_assets.errors import SchemaChanged, WriteRefused
 from platform_assets.lake.tables import Lake
-from platform_assets.lake.writes import delta_schema, plan_write
+from platform_assets.lake.writes import plan_write
 from platform_assets_tests.lake.writers import COLUMNS, TABLE, day, days, held, put, rows
 
 THREE_DAYS = rows(("a", 1, 1), ("b", 2, 1), ("a", 3, 2), ("a", 4, 3))
@@ -40,7 +40,7 @@ def test_the_first_write_makes_the_table(lake: Lake) -> None:
     assert held(lake) == sorted(THREE_DAYS.rows())
     found = lake.open(TABLE).metadata()
     assert (found.partition_columns, found.description) == (["day"], "Orders.")
-    assert lake.scan(TABLE).collect_schema() == delta_schema(COLUMNS, partitioned=True)
+    assert lake.scan(TABLE).collect_schema() == pl.Schema({c.name: c.dtype for c in COLUMNS} | {"day": pl.Date()})
 
 
 def test_a_day_is_replaced_exactly_and_the_files_of_the_others_are_not_touched(lake: Lake) -> None:

@@ -71,9 +71,7 @@ def ours(tmp_path: Path, empty_home: Path) -> Iterator[PooledSqliteStorage]:
     storage.dispose()
 
 
-def entry(
-    run_id: str, event: DagsterEvent | None = None, *, at: float = 1e9, message: str = ""
-) -> EventLogEntry:
+def entry(run_id: str, event: DagsterEvent | None = None, *, at: float = 1e9, message: str = "") -> EventLogEntry:
     return EventLogEntry(
         error_info=None,
         level=10,
@@ -90,9 +88,7 @@ def dagster_event(kind: DagsterEventType, data: Any = None) -> DagsterEvent:
     return DagsterEvent(kind.value, "job", step_key="step", event_specific_data=data)
 
 
-def materialization(
-    run_id: str, asset: str, day: str | None, version: str = "v", at: float = 1e9
-) -> EventLogEntry:
+def materialization(run_id: str, asset: str, day: str | None, version: str = "v", at: float = 1e9) -> EventLogEntry:
     made = dg.AssetMaterialization(asset, partition=day, metadata={"rows": 1}, tags={DATA_VERSION: version})
     return entry(run_id, dagster_event(MATERIALIZED, StepMaterializationData(made)), at=at)
 
@@ -122,19 +118,13 @@ def any_event(draw: random.Random, at: float) -> EventLogEntry:
             state_change_timestamp=at,
         )
         return entry(run_id, dagster_event(DagsterEventType.FRESHNESS_STATE_CHANGE, change), at=at)
-    return entry(
-        run_id, dagster_event(draw.choice([DagsterEventType.RUN_START, DagsterEventType.STEP_START])), at=at
-    )
+    return entry(run_id, dagster_event(draw.choice([DagsterEventType.RUN_START, DagsterEventType.STEP_START])), at=at)
 
 
 def evaluation_of(planned: EventLogEntry) -> EventLogEntry:
     check = planned.get_dagster_event().event_specific_data
-    data = dg.AssetCheckEvaluation(
-        asset_key=check.asset_key, check_name=check.check_name, passed=True, metadata={}
-    )
-    return entry(
-        planned.run_id, dagster_event(DagsterEventType.ASSET_CHECK_EVALUATION, data), at=planned.timestamp
-    )
+    data = dg.AssetCheckEvaluation(asset_key=check.asset_key, check_name=check.check_name, passed=True, metadata={})
+    return entry(planned.run_id, dagster_event(DagsterEventType.ASSET_CHECK_EVALUATION, data), at=planned.timestamp)
 
 
 def story(seed: int, length: int) -> list[EventLogEntry]:
@@ -142,9 +132,7 @@ def story(seed: int, length: int) -> list[EventLogEntry]:
     draw, events = random.Random(seed), []
     for second in range(length):
         events.append(any_event(draw, 1e9 + second))
-        planned = [
-            e for e in events if e.dagster_event_type == DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED
-        ]
+        planned = [e for e in events if e.dagster_event_type == DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED]
         if planned and draw.random() < 0.15:
             events.append(evaluation_of(planned[-1]))
     return events
@@ -254,12 +242,8 @@ def test_a_range_run_is_stored_in_few_batches_and_read_by_the_stock_storage(
     monkeypatch.delenv("DAGSTER_EVENT_BATCH_SIZE")
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     config = tmp_path / "dagster.yaml"
-    module = (
-        "{custom: {module: platform_assets.orchestration.storage, class: PooledSqliteStorage, config: %s}}"
-    )
-    config.write_text(
-        f"telemetry: {{enabled: false}}\nstorage: {module % '{base_dir: {env: DAGSTER_HOME}}'}\n"
-    )
+    module = "{custom: {module: platform_assets.orchestration.storage, class: PooledSqliteStorage, config: %s}}"
+    config.write_text(f"telemetry: {{enabled: false}}\nstorage: {module % '{base_dir: {env: DAGSTER_HOME}}'}\n")
 
     days = dg.DailyPartitionsDefinition("2013-01-01", end_date="2013-01-29")
 
@@ -407,12 +391,8 @@ def test_two_processes_write_at_once_and_one_is_killed(tmp_path: Path) -> None:
     assert count(tmp_path, "steady") == 15 * 28
 
     storage = PooledSqliteStorage(str(tmp_path))
-    storage.event_log_storage.store_event_batch(
-        [materialization("victim", "victim", day, "after") for day in DAYS]
-    )
-    versions = storage.event_log_storage.get_latest_tags_by_partition(
-        AssetKey("victim"), MATERIALIZED, [DATA_VERSION]
-    )
+    storage.event_log_storage.store_event_batch([materialization("victim", "victim", day, "after") for day in DAYS])
+    versions = storage.event_log_storage.get_latest_tags_by_partition(AssetKey("victim"), MATERIALIZED, [DATA_VERSION])
     assert versions == {day: {DATA_VERSION: "after"} for day in DAYS}
     storage.dispose()
 
@@ -443,9 +423,7 @@ def test_threads_share_a_storage(tmp_path: Path, ours: PooledSqliteStorage) -> N
         try:
             for day in DAYS[:10]:
                 ours.event_log_storage.store_event(materialization(name, "x", day))
-                ours.event_log_storage.store_event_batch(
-                    [materialization("all", "y", day) for day in DAYS[:3]]
-                )
+                ours.event_log_storage.store_event_batch([materialization("all", "y", day) for day in DAYS[:3]])
                 ours.run_storage.set_cursor_values({name: day})
                 assert ours.event_log_storage.get_asset_records([AssetKey("x")])
         except BaseException as error:  # handed to the main thread
@@ -508,9 +486,7 @@ def test_a_run_wiped_by_another_process_is_begun_anew(tmp_path: Path, ours: Pool
     assert other.event_log_storage.get_materialized_partitions(AssetKey("x")) == {DAYS[1]}
 
 
-def test_a_watcher_sees_events_while_the_writer_keeps_its_handle(
-    tmp_path: Path, ours: PooledSqliteStorage
-) -> None:
+def test_a_watcher_sees_events_while_the_writer_keeps_its_handle(tmp_path: Path, ours: PooledSqliteStorage) -> None:
     seen: list[str] = []
     watching = PooledSqliteStorage(str(tmp_path / "ours"))
     events = watching.event_log_storage

@@ -8,5 +8,5 @@ from platform_assets.orchestration.definitions import build_definitions
 
 @dg.definitions
 def flights() -> dg.Definitions:
-    """A year of flights out of New York: will a flight arrive 30 minutes late or more?"""
+    """A year of flights out of New York, from landed files to predictions."""
     return build_definitions(CATALOGUE)

@@ -30,7 +30,8 @@ class FlightOutcome(dy.Schema):
         time_zone="UTC", time_unit="us", description="When the flight was to leave the gate (UTC)."
     )
     known_at = dy.Datetime(
-        time_zone="UTC", time_unit="us",
+        time_zone="UTC",
+        time_unit="us",
         description="When the outcome was known (UTC): at arrival, or 48 hours after the scheduled departure.",
     )
     outcome = dy.String(regex=r"^(arrived|cancelled|diverted)$", description="What became of the flight.")

@@ -79,9 +79,7 @@ class Flight(dy.Schema):
         "UA1545-20130101-EWR-IAH.",
     )
     carrier = dy.String(regex=_CARRIER, description="Two-character code of the airline.")
-    flight_number = dy.Int32(
-        min=1, max=9_999, description="The airline's number of the flight; it recurs daily."
-    )
+    flight_number = dy.Int32(min=1, max=9_999, description="The airline's number of the flight; it recurs daily.")
     origin = dy.String(regex=_NEW_YORK_AIRPORT, description="Airport of departure: EWR, JFK or LGA.")
     destination = dy.String(regex=_AIRPORT, description="Airport where the flight is to land (FAA code).")
     scheduled_departure = _instant("When the flight is to leave the gate")
@@ -113,9 +111,7 @@ class Assignments(dy.Schema):
 class Departures(Flight):
     """Contract of `departures`."""
 
-    tail_number = dy.String(
-        nullable=True, regex=_TAIL_NUMBER, description="Registration of the aircraft that left."
-    )
+    tail_number = dy.String(nullable=True, regex=_TAIL_NUMBER, description="Registration of the aircraft that left.")
     departed_at = _instant("When the flight left the gate; clock digits and delay agree on it")
     departure_delay = dy.Int32(
         min=-120,
@@ -131,9 +127,7 @@ class Departures(Flight):
 class Arrivals(Flight):
     """Contract of `arrivals`."""
 
-    tail_number = dy.String(
-        nullable=True, regex=_TAIL_NUMBER, description="Registration of the aircraft that landed."
-    )
+    tail_number = dy.String(nullable=True, regex=_TAIL_NUMBER, description="Registration of the aircraft that landed.")
     scheduled_arrival = _instant("When the flight was to reach its gate, read on the destination's clock")
     arrived_at = _instant("When the flight reached its gate; clock digits and delay agree on it")
     arrival_delay = dy.Int32(
@@ -173,19 +167,11 @@ class Weather(dy.Schema):
         max=360,
         description="Direction the wind blows from, in degrees; null where variable or missing.",
     )
-    wind_speed_mph = dy.Float64(
-        nullable=True, min=0, max=120, description="Mean wind speed in miles an hour."
-    )
-    wind_gust_mph = dy.Float64(
-        nullable=True, min=0, max=150, description="Gusts in miles an hour; null without gusts."
-    )
+    wind_speed_mph = dy.Float64(nullable=True, min=0, max=120, description="Mean wind speed in miles an hour.")
+    wind_gust_mph = dy.Float64(nullable=True, min=0, max=150, description="Gusts in miles an hour; null without gusts.")
     precip_in = dy.Float64(nullable=True, min=0, max=15, description="Precipitation of the hour in inches.")
-    pressure_mb = dy.Float64(
-        nullable=True, min=850, max=1_100, description="Pressure at sea level in millibars."
-    )
-    visibility_mi = dy.Float64(
-        nullable=True, min=0, max=100, description="Visibility in miles, reported up to 10."
-    )
+    pressure_mb = dy.Float64(nullable=True, min=850, max=1_100, description="Pressure at sea level in millibars.")
+    visibility_mi = dy.Float64(nullable=True, min=0, max=100, description="Visibility in miles, reported up to 10.")
 
     @dy.rule()
     def dew_point_below_temperature(cls) -> pl.Expr:
@@ -220,9 +206,7 @@ class Airports(dy.Schema):
     latitude = dy.Float64(min=-90, max=90, description="Degrees north.")
     longitude = dy.Float64(min=-180, max=180, description="Degrees east; west is negative.")
     altitude_ft = dy.Int32(min=-1_500, max=20_000, description="Height above the sea in feet.")
-    utc_offset_hours = dy.Int32(
-        min=-12, max=14, description="Hours ahead of UTC in winter; west is negative."
-    )
+    utc_offset_hours = dy.Int32(min=-12, max=14, description="Hours ahead of UTC in winter; west is negative.")
     summer_time = dy.String(regex=r"^[ANU]$", description="Summer time: A as in the USA, N none, U unknown.")
     time_zone = dy.String(nullable=True, description="Name of the time zone, such as America/Chicago.")
 

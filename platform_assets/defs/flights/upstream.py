@@ -122,9 +122,7 @@ def _flights(days: Days) -> pl.DataFrame:
         .sort("carrier", "flight", "origin", "dest", maintain_order=True)
         .with_columns(zone=pl.col("dest").replace_strict(zones, return_dtype=pl.String))
     )
-    planned_arrival = arrival_after(
-        pl.col("scheduled"), pl.col("sched_arr_time").cast(pl.Int64), zone=pl.col("zone")
-    )
+    planned_arrival = arrival_after(pl.col("scheduled"), pl.col("sched_arr_time").cast(pl.Int64), zone=pl.col("zone"))
     return flights.with_columns(
         departed=pl.col("scheduled") + pl.duration(minutes=pl.col("dep_delay").cast(pl.Int64)),
         arrived=planned_arrival + pl.duration(minutes=pl.col("arr_delay").cast(pl.Int64)),

@@ -62,6 +62,5 @@ def _landed(landing: Path, source: str) -> pl.DataFrame:
         return pl.read_csv(landing / f"{source}.csv", schema=schema)
     files = sorted((landing / source).glob("*.csv"))
     return pl.concat(
-        pl.read_csv(file, schema=schema).with_columns(file_day=pl.lit(file.stem).str.to_date())
-        for file in files
+        pl.read_csv(file, schema=schema).with_columns(file_day=pl.lit(file.stem).str.to_date()) for file in files
     )

@@ -32,8 +32,6 @@ GOLDEN = Path(__file__).with_name("assets.golden")
 WITHOUT_FRESHNESS = {
     # Undated registry snapshots come when they come.
     "planes", "airports", "carriers",
-    # Its limit is that of late_arrival_outcomes, which reads it.
-    "flight_outcome",
 }  # fmt: skip
 
 

@@ -67,7 +67,9 @@ def test_a_day_alone_is_the_day_in_a_range(year: Platform, name: str) -> None:
 def around() -> tuple[datetime, datetime, datetime]:
     """A window of two days, and the instant in its middle at which the future is cut off."""
     return (
-        datetime(2013, 6, 1, 4, tzinfo=UTC), datetime(2013, 6, 3, 4, tzinfo=UTC), datetime(2013, 6, 2, 17, 7, tzinfo=UTC)
+        datetime(2013, 6, 1, 4, tzinfo=UTC),
+        datetime(2013, 6, 3, 4, tzinfo=UTC),
+        datetime(2013, 6, 2, 17, 7, tzinfo=UTC),
     )
 
 
@@ -96,7 +98,10 @@ def test_nothing_known_later_moves_a_feature(
 
 
 def _compute(
-    platform: Platform, group: FeatureGroup, start: datetime, end: datetime,
+    platform: Platform,
+    group: FeatureGroup,
+    start: datetime,
+    end: datetime,
     tamper: Callable[[pl.LazyFrame, pl.Expr], pl.LazyFrame],
 ) -> pl.DataFrame:
     window = group.partitions.window(Days(date(2013, 6, 1), date(2013, 6, 2)))

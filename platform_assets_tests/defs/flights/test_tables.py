@@ -51,9 +51,7 @@ def test_snapshots_say_that_they_are_undated(source: str) -> None:
 
 
 @pytest.mark.parametrize("source", [*DAILY, *SNAPSHOTS])
-def test_the_real_year_keeps_every_contract_but_for_one_wind(
-    source: str, finished: dict[str, pl.DataFrame]
-) -> None:
+def test_the_real_year_keeps_every_contract_but_for_one_wind(source: str, finished: dict[str, pl.DataFrame]) -> None:
     expected = {"wind_speed_mph|max": 1} if source == "weather" else {}
     assert broken_rules(source, finished[source]) == expected
 
@@ -99,9 +97,7 @@ def flown(raw: dict[str, pl.DataFrame], finished: dict[str, pl.DataFrame]) -> pl
     arrivals = finished["arrivals"].with_columns(raw["arrivals"]["arr_time"])
     landed = pl.concat(
         flights.with_columns(
-            landed=pl.col("arrived_at")
-            .dt.convert_time_zone(zones[str(destination)])
-            .dt.replace_time_zone(None)
+            landed=pl.col("arrived_at").dt.convert_time_zone(zones[str(destination)]).dt.replace_time_zone(None)
         )
         for (destination,), flights in arrivals.group_by("destination")
     )
@@ -144,9 +140,7 @@ def test_flights_that_land_after_midnight(flown: pl.DataFrame, package_flights: 
 
 def test_the_clocks_show_the_digits_but_for_one_that_was_not_put_forward(flown: pl.DataFrame) -> None:
     """New York skipped 2:03 that night, and Palm Beach with it."""
-    left, landed = (
-        pl.col(c).dt.hour().cast(pl.Int32) * 100 + pl.col(c).dt.minute() for c in ("left", "landed")
-    )
+    left, landed = (pl.col(c).dt.hour().cast(pl.Int32) * 100 + pl.col(c).dt.minute() for c in ("left", "landed"))
     assert flown.filter(left != pl.col("dep_time") % 2400).height == 0
     unlike = flown.filter(landed != pl.col("arr_time") % 2400).select("flight_id", "arr_time", "arrived_at")
     assert unlike.rows() == [("B635-20130309-JFK-PBI", 203, datetime(2013, 3, 10, 7, 3, tzinfo=UTC))]

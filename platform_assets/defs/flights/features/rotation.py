@@ -139,15 +139,15 @@ def aircraft_rotation(
     remembered = pl.col("event_time") - ROTATION_MEMORY
     has_next = (pl.col("next_departure") > pl.col("event_time") - WAIT_LIMIT) & (
         pl.col("next_id") != pl.col("leg_id")
-    ).fill_null(True)
-    has_leg = (pl.col("leg_departed_at") > remembered).fill_null(False)
+    ).fill_null(value=True)
+    has_leg = (pl.col("leg_departed_at") > remembered).fill_null(value=False)
     pending = (
         has_next
         & (pl.col("previous_departure") > remembered)
-        & (pl.col("previous_id") != pl.col("leg_id")).fill_null(True)
-        & (pl.col("leg_departure") < pl.col("previous_departure")).fill_null(True)
-    ).fill_null(False)
-    arrived = (has_leg & (pl.col("landed_id") == pl.col("leg_id"))).fill_null(False)
+        & (pl.col("previous_id") != pl.col("leg_id")).fill_null(value=True)
+        & (pl.col("leg_departure") < pl.col("previous_departure")).fill_null(value=True)
+    ).fill_null(value=False)
+    arrived = (has_leg & (pl.col("landed_id") == pl.col("leg_id"))).fill_null(value=False)
     block = pl.duration(minutes=pl.col("leg_block"), time_unit="us")
     previous_block = pl.duration(minutes=pl.col("previous_block"), time_unit="us")
     back = (

@@ -165,7 +165,7 @@ def _traffic(
         ),
     ]
     for hours in (1, 3):
-        streams.append(
+        streams += [
             departed.select(
                 *keys,
                 active_from="departed_at",
@@ -176,7 +176,7 @@ def _traffic(
                     f"late_{hours}h": late(pl.col("delay")),
                 },
             )
-        )
+        ]
     # Of the flights due in the last two hours: those gone by their delay, those still waiting by their wait so far.
     until = pl.col("scheduled_departure") + timedelta(hours=2)
     streams += [
