@@ -28,20 +28,10 @@ import polars as pl
 
 from platform_assets.compute.windows import ratio, sums_at_ticks
 from platform_assets.declarations.catalogue import Catalogue, calendar
-from platform_assets.declarations.tables import (
-    FeatureGroup,
-    LightGBM,
-    Model,
-    Outcomes,
-    Predictions,
-    TimeSplit,
-    TrainingDataset,
-    feature_group,
-    feature_view,
-    label,
-    source,
-)
+from platform_assets.declarations.models import LightGBM, Model, Outcomes, Predictions
+from platform_assets.declarations.tables import FeatureGroup, feature_group, label, source
 from platform_assets.declarations.times import Daily, Days, Window, after, unknown, within
+from platform_assets.declarations.views import TimeSplit, TrainingDataset, feature_view
 from platform_assets.lake.landing import Landing
 from platform_assets.lake.tables import Lake
 from platform_assets.pipelines.materialize import materialize

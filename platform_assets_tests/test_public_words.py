@@ -11,32 +11,16 @@ import pytest
 
 from platform_assets import errors
 from platform_assets.compute import content_hash, contracts, metrics, point_in_time, preparation, splits, windows
-from platform_assets.declarations import catalogue, tables, times
+from platform_assets.declarations import catalogue, declaration, models, tables, times, views
 from platform_assets.lake import landing, ledger, writes
 from platform_assets.lake import tables as lake_tables
 from platform_assets.pipelines import materialize, plan, run
 
 PUBLIC: dict[ModuleType, set[str]] = {
-    tables: {
-        "source",
-        "feature_group",
-        "label",
-        "feature_view",
-        "Source",
-        "FeatureGroup",
-        "Label",
-        "FeatureView",
-        "Selection",
-        "TrainingDataset",
-        "TimeSplit",
-        "Model",
-        "LightGBM",
-        "Predictions",
-        "Outcomes",
-        "Declaration",
-        "Column",
-        "columns_of",
-    },
+    declaration: {"Declaration", "Column", "columns_of", "is_storable", "parameters_of", "docstring_of"},
+    tables: {"source", "feature_group", "label", "Source", "FeatureGroup", "Label", "Selection"},
+    views: {"feature_view", "FeatureView", "TrainingDataset", "TimeSplit"},
+    models: {"Model", "LightGBM", "Predictions", "Outcomes"},
     times: {
         "KnownAt",
         "after",
@@ -116,7 +100,7 @@ FIELDS: dict[type, tuple[str, ...]] = {
         "transform",
         "lookahead",
     ),
-    tables.FeatureView: (
+    views.FeatureView: (
         "name",
         "description",
         "owners",
@@ -131,10 +115,10 @@ FIELDS: dict[type, tuple[str, ...]] = {
         "features",
         "accepts_unknown",
     ),
-    tables.TrainingDataset: ("name", "description", "owners", "tags", "freshness", "view", "label", "split"),
-    tables.TimeSplit: ("select_from", "report_from", "report_until", "gap"),
-    tables.Predictions: ("name", "description", "owners", "tags", "freshness", "model", "first"),
-    tables.Outcomes: ("name", "description", "owners", "tags", "freshness", "predictions"),
+    views.TrainingDataset: ("name", "description", "owners", "tags", "freshness", "view", "label", "split"),
+    views.TimeSplit: ("select_from", "report_from", "report_until", "gap"),
+    models.Predictions: ("name", "description", "owners", "tags", "freshness", "model", "first"),
+    models.Outcomes: ("name", "description", "owners", "tags", "freshness", "predictions"),
 }
 
 

@@ -9,19 +9,12 @@ from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import TypeVar
 
+from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.fingerprint import fingerprint
-from platform_assets.declarations.tables import (
-    Declaration,
-    FeatureGroup,
-    FeatureView,
-    Label,
-    Model,
-    Outcomes,
-    Predictions,
-    Source,
-    TrainingDataset,
-)
+from platform_assets.declarations.models import Model, Outcomes, Predictions
+from platform_assets.declarations.tables import FeatureGroup, Label, Source
 from platform_assets.declarations.times import Daily, Days
+from platform_assets.declarations.views import FeatureView, TrainingDataset
 from platform_assets.errors import CatalogueError
 
 D = TypeVar("D", bound=Declaration)

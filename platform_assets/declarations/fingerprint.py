@@ -26,7 +26,7 @@ from typing import Any
 import dataframely as dy
 import polars as pl
 
-from platform_assets.declarations.tables import Declaration
+from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.times import KnownAt
 
 _PROSE = {"description", "owners", "tags", "freshness"}

@@ -18,8 +18,8 @@ from deltalake import CommitProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, SchemaMismatchError
 
 from platform_assets.compute.content_hash import content_hash, content_hashes
+from platform_assets.declarations.declaration import Column
 from platform_assets.declarations.names import DAY
-from platform_assets.declarations.tables import Column
 from platform_assets.declarations.times import Days, day_ranges
 from platform_assets.errors import SchemaChanged, TableError, WriteConflict, WriteRefused
 from platform_assets.lake.tables import ATTEMPTS, PARTITIONS_KEY, Lake, explained

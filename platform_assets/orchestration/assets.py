@@ -8,15 +8,11 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from platform_assets.declarations.catalogue import Catalogue
+from platform_assets.declarations.declaration import Declaration
+from platform_assets.declarations.models import Model, Outcomes, Predictions
 from platform_assets.declarations.names import group_name
-from platform_assets.declarations.tables import (
-    Declaration,
-    FeatureGroup,
-    Model,
-    Outcomes,
-    Predictions,
-    TrainingDataset,
-)
+from platform_assets.declarations.tables import FeatureGroup
+from platform_assets.declarations.views import TrainingDataset
 from platform_assets.errors import ContractError, LandedFileError, PlatformError
 from platform_assets.orchestration.automation import condition_of
 from platform_assets.orchestration.metadata import (

@@ -11,9 +11,12 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import SENSOR_NAME_TAG
 
 from platform_assets.declarations.catalogue import Catalogue, calendar, days_read
+from platform_assets.declarations.declaration import Declaration
+from platform_assets.declarations.models import Model
 from platform_assets.declarations.names import asset_name
-from platform_assets.declarations.tables import Declaration, Model, Source, TrainingDataset
+from platform_assets.declarations.tables import Source
 from platform_assets.declarations.times import Daily, Days
+from platform_assets.declarations.views import TrainingDataset
 from platform_assets.lake import ledger
 from platform_assets.orchestration.metadata import key_of
 from platform_assets.orchestration.records import Records, compare_records

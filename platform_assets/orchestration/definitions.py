@@ -8,8 +8,9 @@ import warnings
 import dagster as dg
 
 from platform_assets.declarations.catalogue import Catalogue
+from platform_assets.declarations.declaration import Declaration
+from platform_assets.declarations.models import Model
 from platform_assets.declarations.names import registered_model, table_folder
-from platform_assets.declarations.tables import Declaration, Model
 from platform_assets.orchestration.alerts import alert_sensor
 from platform_assets.orchestration.assets import asset_of
 from platform_assets.orchestration.automation import (

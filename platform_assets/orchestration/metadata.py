@@ -10,15 +10,10 @@ import dagster as dg
 import polars as pl
 
 from platform_assets.declarations.catalogue import Catalogue
+from platform_assets.declarations.declaration import Declaration
+from platform_assets.declarations.models import Model, Outcomes, Predictions
 from platform_assets.declarations.names import asset_name, asset_path
-from platform_assets.declarations.tables import (
-    Declaration,
-    FeatureView,
-    Model,
-    Outcomes,
-    Predictions,
-    TrainingDataset,
-)
+from platform_assets.declarations.views import FeatureView, TrainingDataset
 from platform_assets.pipelines.run import CheckResult, Materialization
 
 _WIDEST_PREVIEW = 12

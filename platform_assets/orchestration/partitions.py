@@ -7,7 +7,7 @@ from datetime import timedelta
 import dagster as dg
 
 from platform_assets.declarations.catalogue import Reach, calendar, reach
-from platform_assets.declarations.tables import Declaration
+from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.times import Daily, Days, parse_day
 
 

@@ -7,17 +7,11 @@ from dataclasses import dataclass
 from datetime import date
 
 from platform_assets.declarations.catalogue import calendar
-from platform_assets.declarations.tables import (
-    Declaration,
-    FeatureGroup,
-    FeatureView,
-    Model,
-    Outcomes,
-    Predictions,
-    Source,
-    TrainingDataset,
-)
+from platform_assets.declarations.declaration import Declaration
+from platform_assets.declarations.models import Model, Outcomes, Predictions
+from platform_assets.declarations.tables import FeatureGroup, Source
 from platform_assets.declarations.times import Daily, day_ranges
+from platform_assets.declarations.views import FeatureView, TrainingDataset
 from platform_assets.pipelines.run import CheckResult, Run
 
 CONTRACT = "contract"

@@ -9,17 +9,11 @@ import polars as pl
 from platform_assets.compute.contracts import REASONS
 from platform_assets.compute.point_in_time import point_in_time_join
 from platform_assets.declarations.catalogue import Catalogue, calendar, days_read, reach
+from platform_assets.declarations.declaration import WINDOW_PARAMETER
 from platform_assets.declarations.names import DAY, asset_name, feature_column
-from platform_assets.declarations.tables import (
-    PREDICTION_TIME,
-    WINDOW_PARAMETER,
-    FeatureGroup,
-    FeatureView,
-    Label,
-    Selection,
-    Source,
-)
+from platform_assets.declarations.tables import FeatureGroup, Label, Selection, Source
 from platform_assets.declarations.times import INSTANT, Days, Window
+from platform_assets.declarations.views import PREDICTION_TIME, FeatureView
 from platform_assets.errors import ContractError, LandedFileError
 from platform_assets.lake.landing import FILE, LINE, REASON, Landed
 from platform_assets.pipelines.checks import SPINE_KEPT

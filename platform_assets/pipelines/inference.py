@@ -7,9 +7,10 @@ from datetime import datetime
 import polars as pl
 
 from platform_assets.declarations.catalogue import Catalogue
+from platform_assets.declarations.models import Predictions
 from platform_assets.declarations.names import DAY
-from platform_assets.declarations.tables import PREDICTION_TIME, Predictions
 from platform_assets.declarations.times import Days
+from platform_assets.declarations.views import PREDICTION_TIME
 from platform_assets.pipelines.checks import EVERY_ROW_SCORED
 from platform_assets.pipelines.publish import publish
 from platform_assets.pipelines.run import CheckResult, Inputs, Materialization, Platform, Run

@@ -16,15 +16,9 @@ import polars as pl
 from platform_assets.compute.leakage import distort, forget, moved, too_good
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.names import feature_column
-from platform_assets.declarations.tables import (
-    PREDICTION_TIME,
-    SPLIT,
-    FeatureGroup,
-    FeatureView,
-    Source,
-    TrainingDataset,
-)
+from platform_assets.declarations.tables import FeatureGroup, Source
 from platform_assets.declarations.times import Days
+from platform_assets.declarations.views import PREDICTION_TIME, SPLIT, FeatureView, TrainingDataset
 from platform_assets.pipelines.checks import AS_KNOWN_THEN, KNOWS_NO_FUTURE, NOT_TOO_GOOD, SPLITS_APART
 from platform_assets.pipelines.run import CheckResult
 

@@ -5,19 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from platform_assets.declarations.catalogue import Catalogue, calendar
+from platform_assets.declarations.declaration import Declaration
+from platform_assets.declarations.models import Model, Outcomes, Predictions
 from platform_assets.declarations.names import asset_name
-from platform_assets.declarations.tables import (
-    Declaration,
-    FeatureGroup,
-    FeatureView,
-    Label,
-    Model,
-    Outcomes,
-    Predictions,
-    Source,
-    TrainingDataset,
-)
+from platform_assets.declarations.tables import FeatureGroup, Label, Source
 from platform_assets.declarations.times import Days
+from platform_assets.declarations.views import FeatureView, TrainingDataset
 from platform_assets.errors import PartitionError
 from platform_assets.lake import ledger
 from platform_assets.pipelines.checks import days_complete

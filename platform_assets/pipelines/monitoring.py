@@ -6,8 +6,8 @@ import polars as pl
 
 from platform_assets.compute.metrics import Performance, performance, performance_by
 from platform_assets.declarations.catalogue import Catalogue
+from platform_assets.declarations.models import Outcomes
 from platform_assets.declarations.names import DAY
-from platform_assets.declarations.tables import Outcomes
 from platform_assets.declarations.times import Days
 from platform_assets.pipelines.checks import LABELS_IN
 from platform_assets.pipelines.plots import picture_of_days

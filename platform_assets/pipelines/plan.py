@@ -12,9 +12,12 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from platform_assets.declarations.catalogue import Catalogue, calendar, days_affected, days_read
+from platform_assets.declarations.declaration import Declaration
+from platform_assets.declarations.models import Model
 from platform_assets.declarations.names import asset_name, table_folder
-from platform_assets.declarations.tables import Declaration, Model, Source, TrainingDataset
+from platform_assets.declarations.tables import Source
 from platform_assets.declarations.times import Days, day_ranges
+from platform_assets.declarations.views import TrainingDataset
 from platform_assets.lake import ledger
 from platform_assets.pipelines.run import Platform, version_of
 

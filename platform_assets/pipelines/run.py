@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from platform_assets.declarations.catalogue import Catalogue, days_read
+from platform_assets.declarations.declaration import Declaration
+from platform_assets.declarations.models import Model
 from platform_assets.declarations.names import asset_name, table_folder
-from platform_assets.declarations.tables import Declaration, Model
 from platform_assets.declarations.times import Days, day_ranges
 from platform_assets.errors import TableMissing
 from platform_assets.lake import ledger

@@ -10,8 +10,8 @@ import polars as pl
 
 from platform_assets.compute.metrics import Performance
 from platform_assets.declarations.catalogue import Catalogue
+from platform_assets.declarations.models import Model, Outcomes
 from platform_assets.declarations.names import table_folder
-from platform_assets.declarations.tables import Model, Outcomes
 from platform_assets.pipelines.monitoring import daily_performance
 from platform_assets.pipelines.run import Platform
 

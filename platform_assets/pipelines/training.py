@@ -16,9 +16,10 @@ from platform_assets.compute.metrics import Averages, Performance, performance
 from platform_assets.compute.preparation import Preparation
 from platform_assets.compute.splits import split_by_time
 from platform_assets.declarations.catalogue import Catalogue
+from platform_assets.declarations.models import LightGBM, Model
 from platform_assets.declarations.names import DAY, asset_name, table_folder
-from platform_assets.declarations.tables import PREDICTION_TIME, SPLIT, LightGBM, Model, TrainingDataset
 from platform_assets.declarations.times import Days
+from platform_assets.declarations.views import PREDICTION_TIME, SPLIT, TrainingDataset
 from platform_assets.errors import ModelError
 from platform_assets.pipelines.checks import BEATS_BASELINES, SPLITS_FILLED
 from platform_assets.pipelines.leaks import not_too_good, splits_apart

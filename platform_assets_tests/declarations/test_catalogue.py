@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from platform_assets.declarations.catalogue import Catalogue, calendar, days_affected, days_read, reach
-from platform_assets.declarations.tables import Declaration, FeatureGroup, Label, Source
+from platform_assets.declarations.declaration import Declaration
+from platform_assets.declarations.tables import FeatureGroup, Label, Source
 from platform_assets.declarations.times import Daily, Days, after, before
 from platform_assets.errors import CatalogueError
 from platform_assets_tests import shop

@@ -11,15 +11,11 @@ import dataframely as dy
 import polars as pl
 import pytest
 
-from platform_assets.declarations.tables import (
-    Declaration,
-    FeatureGroup,
-    LightGBM,
-    TimeSplit,
-    columns_of,
-    feature_group,
-)
+from platform_assets.declarations.declaration import Declaration, columns_of
+from platform_assets.declarations.models import LightGBM
+from platform_assets.declarations.tables import FeatureGroup, feature_group
 from platform_assets.declarations.times import after, before, unknown
+from platform_assets.declarations.views import TimeSplit
 from platform_assets.errors import DeclarationError
 from platform_assets_tests import shop
 

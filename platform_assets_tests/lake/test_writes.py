@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from platform_assets.compute.content_hash import content_hash
-from platform_assets.declarations.tables import Column
+from platform_assets.declarations.declaration import Column
 from platform_assets.errors import SchemaChanged, WriteRefused
 from platform_assets.lake.tables import Lake
 from platform_assets.lake.writes import plan_write

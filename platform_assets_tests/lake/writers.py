@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from platform_assets.declarations.tables import Column
+from platform_assets.declarations.declaration import Column
 from platform_assets.declarations.times import Days
 from platform_assets.errors import TableError
 from platform_assets.lake import ledger

@@ -11,8 +11,10 @@ import dagster as dg
 import pytest
 from dagster._core.storage.tags import SENSOR_NAME_TAG
 
-from platform_assets.declarations.tables import Model, Source, TrainingDataset
+from platform_assets.declarations.models import Model
+from platform_assets.declarations.tables import Source
 from platform_assets.declarations.times import Days, day_ranges
+from platform_assets.declarations.views import TrainingDataset
 from platform_assets.orchestration.automation import MOST_DAYS_A_TICK, TRIGGER
 from platform_assets.pipelines.plan import plan
 from platform_assets_tests import shop

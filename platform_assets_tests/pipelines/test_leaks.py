@@ -11,8 +11,9 @@ import polars as pl
 import pytest
 
 from platform_assets.compute.leakage import distort, forget, moved, too_good
-from platform_assets.declarations.tables import SPLIT, FeatureGroup, FeatureView, TrainingDataset
+from platform_assets.declarations.tables import FeatureGroup
 from platform_assets.declarations.times import Days, Window
+from platform_assets.declarations.views import SPLIT, FeatureView, TrainingDataset
 from platform_assets.pipelines.feature import _inside, _slices
 from platform_assets.pipelines.leaks import as_known_then, knows_no_future, not_too_good, splits_apart
 from platform_assets.pipelines.run import CheckResult, Inputs, Platform

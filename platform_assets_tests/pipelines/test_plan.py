@@ -164,9 +164,7 @@ def test_days_that_are_not_over_or_have_not_landed_are_waited_for(empty_shop: Ca
         "category_sales": "2024-03-11 to 2024-03-20",
         "order_returned": "2024-03-11 to 2024-03-17",
         "orders_asked": "2024-03-11 to 2024-03-20",
-        "returns_dataset": "-",
-        "return_model": "-",
-    }
+    }, "no day of *report* has landed, so there is nothing to train for yet"
     earlier = planned(there, now=datetime(2024, 3, 15, 22, 59, tzinfo=UTC))
     assert days_of(earlier)["orders"] == "2024-03-11 to 2024-03-14"
     assert days_of(planned(there, now=datetime(2024, 3, 15, 23, tzinfo=UTC)))["orders"] == "2024-03-11 to 2024-03-15"

@@ -8,16 +8,9 @@ import dataframely as dy
 import polars as pl
 
 from platform_assets.compute.windows import minutes
-from platform_assets.declarations.tables import (
-    LightGBM,
-    Model,
-    Outcomes,
-    Predictions,
-    TimeSplit,
-    TrainingDataset,
-    feature_view,
-)
+from platform_assets.declarations.models import LightGBM, Model, Outcomes, Predictions
 from platform_assets.declarations.times import before, within
+from platform_assets.declarations.views import TimeSplit, TrainingDataset, feature_view
 from platform_assets.defs.flights.features.history import carrier_today, flight_number_history, route_history
 from platform_assets.defs.flights.features.rotation import aircraft_rotation
 from platform_assets.defs.flights.features.traffic import destination_traffic, origin_carrier_traffic, origin_traffic

@@ -20,7 +20,9 @@ import pytest
 import yaml
 
 from platform_assets.declarations.catalogue import calendar
-from platform_assets.declarations.tables import FeatureView, Model, Outcomes, Predictions, Source, TrainingDataset
+from platform_assets.declarations.models import Model, Outcomes, Predictions
+from platform_assets.declarations.tables import Source
+from platform_assets.declarations.views import FeatureView, TrainingDataset
 from platform_assets.defs.flights.catalogue import CATALOGUE
 from platform_assets.orchestration.definitions import build_definitions
 from platform_assets.orchestration.metadata import key_of

@@ -1,0 +1,195 @@
+"""Models, what they predict, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, ClassVar
+
+import polars as pl
+
+from platform_assets.declarations.declaration import Column, Declaration, columns_of
+from platform_assets.declarations.tables import FeatureGroup, Label, Source
+from platform_assets.declarations.times import INSTANT, Daily
+from platform_assets.declarations.views import PREDICTION_TIME, FeatureView, TrainingDataset
+from platform_assets.errors import DeclarationError
+
+
+@dataclass(frozen=True, kw_only=True)
+class LightGBM:
+    """How to fit LightGBM: its own parameters, the most trees, and how long *select* may fail to improve.
+
+    With `refit`, the number of trees is chosen on *select* and the model then fitted anew on *fit* and
+    *select* together, so that it has learned from everything before *report*.
+    """
+
+    parameters: Mapping[str, Any]
+    rounds: int
+    early_stopping: int | None = None
+    refit: bool = True
+    seed: int = 20130101
+
+    def __post_init__(self) -> None:
+        owned = {"objective", "seed", "deterministic", "num_threads", "force_row_wise", "force_col_wise"}
+        clash = sorted(owned & set(self.parameters))
+        if clash:
+            msg = f"LightGBM: {', '.join(clash)} are set by the platform so that a model can be made again; leave them out"
+            raise DeclarationError(msg)
+        if self.rounds < 1:
+            msg = f"LightGBM: rounds={self.rounds} grows no tree"
+            raise DeclarationError(msg)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(Declaration):
+    """A binary classifier, logged to MLflow and registered there.
+
+    `request` names the spine's columns that are inputs too (`categories` those of them that are text).
+    `baselines` are averages of the label by groups of spine columns; a model that does not beat them
+    on *report* does not become champion.
+    """
+
+    kind: ClassVar[str] = "model"
+
+    training: TrainingDataset
+    learner: LightGBM
+    request: Sequence[str] = ()
+    categories: Sequence[str] = ()
+    baselines: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_list("request", self.request)
+        self._require_list("categories", self.categories)
+        schema = self.training.view.schema
+        for column in self.request:
+            self._require_column(schema, column, "request")
+        for column in self.categories:
+            if column not in self.inputs:
+                self._refuse(f"categories names {column!r}, which is not among its inputs")
+        for name, columns in self.baselines.items():
+            self._require_list(f"baselines[{name!r}]", columns)
+            for column in columns:
+                self._require_column(schema, column, f"baseline {name!r}")
+        if self.training.label.value in self.inputs:
+            self._refuse(f"the label {self.training.label.value!r} is among its inputs")
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The model's input columns, in order."""
+        return (*self.request, *self.training.view.feature_columns)
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        return (self.training.name,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions(Declaration):
+    """What the champion says of every row of the view, day by day from `first` on."""
+
+    kind: ClassVar[str] = "predictions"
+
+    model: Model
+    first: date
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        days = self.view.partitions
+        if self.first < days.first or (days.last is not None and self.first > days.last):
+            self._refuse(
+                f"first={self.first} is not among the days of {self.view.name!r}, {days.first} to "
+                f"{days.last or 'today'}"
+            )
+
+    @property
+    def view(self) -> FeatureView:
+        return self.model.training.view
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(self.view.keys)
+
+    @property
+    def event_time(self) -> str:
+        return self.view.event_time
+
+    @property
+    def partitions(self) -> Daily:
+        return self.view.partitions.with_first(self.first)
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        return (self.view.name, self.model.name)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        kept = {*self.keys, self.event_time}
+        spine = tuple(c for c in columns_of(self.view.schema) if c.name in kept)
+        return (
+            Column(
+                name="prediction_id",
+                dtype=pl.String(),
+                nullable=False,
+                description="Identifies this prediction: model version and keys.",
+            ),
+            *spine,
+            Column(name=PREDICTION_TIME, dtype=INSTANT, description=f"{self.view.prediction_time} (UTC)."),
+            Column(
+                name="probability",
+                dtype=pl.Float64(),
+                nullable=False,
+                description=f"Probability that {self.model.training.label.value} is true.",
+            ),
+            Column(
+                name="model_version",
+                dtype=pl.Int64(),
+                nullable=False,
+                description="Version of the model in MLflow's registry.",
+            ),
+            Column(
+                name="in_sample",
+                dtype=pl.Boolean(),
+                nullable=False,
+                description="Whether the model may have learned from a row of that time; never count it as performance.",
+            ),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcomes(Declaration):
+    """Each prediction beside what came of it, for the days whose labels are in."""
+
+    kind: ClassVar[str] = "outcomes"
+
+    predictions: Predictions
+
+    @property
+    def label(self) -> Label:
+        return self.predictions.model.training.label
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return self.predictions.keys
+
+    @property
+    def event_time(self) -> str:
+        return self.predictions.event_time
+
+    @property
+    def partitions(self) -> Daily:
+        return self.predictions.partitions
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        return (self.predictions.name, self.label.name)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        already = {c.name for c in self.predictions.columns}
+        return (*self.predictions.columns, *(c for c in self.label.columns if c.name not in already))
+
+
+Table = Source | FeatureGroup | Label | FeatureView | TrainingDataset | Predictions | Outcomes
+"""The kinds that are Delta tables."""

@@ -1,0 +1,155 @@
+"""What is asked and what is learned from: feature views, and training datasets divided by time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any, ClassVar, Literal
+
+import dataframely as dy
+import polars as pl
+
+from platform_assets.declarations.declaration import (
+    Column,
+    Declaration,
+    Transform,
+    columns_of,
+    docstring_of,
+    parameters_of,
+)
+from platform_assets.declarations.tables import FeatureGroup, Label, Selection
+from platform_assets.declarations.times import INSTANT, Daily, KnownAt
+from platform_assets.errors import DeclarationError
+
+PREDICTION_TIME = "prediction_time"
+SPLIT = "split"
+Split = Literal["fit", "select", "report"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureView(Declaration):
+    """The rows for which predictions are asked (the spine) with the chosen features joined as known then.
+
+    Training and inference read the same view, so they cannot disagree. `prediction_time` is derived
+    from a spine column; every input of the spine must be known by then, which is checked from the
+    declarations alone.
+    """
+
+    kind: ClassVar[str] = "feature view"
+
+    keys: Sequence[str]
+    event_time: str
+    prediction_time: KnownAt
+    partitions: Daily
+    schema: type[dy.Schema]
+    transform: Transform
+    features: Sequence[Selection]
+    accepts_unknown: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_keys(self.schema, self.keys)
+        self._require_described(self.schema)
+        self._require_times(self.schema, self.event_time, KnownAt(column=self.event_time))
+        self._require_list("features", self.features)
+        if self.prediction_time.column is None:
+            self._refuse("prediction_time must be derived from a column, such as before('departure', hours=1)")
+        else:
+            self._require_instant(self.schema, self.prediction_time.column, "prediction_time")
+            if self.prediction_time.column != self.event_time:
+                self._refuse(
+                    f"prediction_time is derived from {self.prediction_time.column!r}, its days from "
+                    f"{self.event_time!r}; which days of the features are read follows only if both are the same"
+                )
+        if not self.features:
+            self._refuse("it selects no features")
+        seen: set[str] = set(self.schema.columns()) | {PREDICTION_TIME}
+        for selection in self.features:
+            if not isinstance(selection, Selection):
+                found = selection.name if isinstance(selection, Declaration) else repr(selection)
+                self._refuse(f"features holds {found}, which is no selection; write {found}.select('feature', ...)")
+            for column in selection.columns:
+                if column.name in seen:
+                    self._refuse(f"the column {column.name} comes twice; give one selection another prefix=...")
+                seen.add(column.name)
+
+    @property
+    def spine_inputs(self) -> tuple[str, ...]:
+        return parameters_of(self.transform)
+
+    @property
+    def groups(self) -> tuple[FeatureGroup, ...]:
+        return tuple({selection.group.name: selection.group for selection in self.features}.values())
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        return (*self.spine_inputs, *(group.name for group in self.groups))
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        described = f"The moment the prediction is asked for: {self.prediction_time} (UTC)."
+        spine = (*columns_of(self.schema), Column(name=PREDICTION_TIME, dtype=INSTANT, description=described))
+        return (*spine, *(column for selection in self.features for column in selection.columns))
+
+    @property
+    def feature_columns(self) -> tuple[str, ...]:
+        """The joined feature columns, without the spine's own."""
+        return tuple(column.name for selection in self.features for column in selection.columns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeSplit:
+    """Rows by prediction time: `fit` before `select_from`, `select` before `report_from`, `report` after.
+
+    `gap` is left out before each boundary, and so is every row whose label matured only after it, so
+    that no part learns from what the next one is judged by. Days are those of the view's partitions.
+    """
+
+    select_from: date
+    report_from: date
+    report_until: date
+    gap: timedelta = timedelta(0)
+
+    def __post_init__(self) -> None:
+        if not self.select_from < self.report_from <= self.report_until or self.gap < timedelta(0):
+            msg = (
+                f"time split: select from {self.select_from}, report from {self.report_from} until "
+                f"{self.report_until}, gap {self.gap}: the days must follow each other and the gap not be negative"
+            )
+            raise DeclarationError(msg)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingDataset(Declaration):
+    """A feature view with its matured labels, each row in one part of a split by time."""
+
+    kind: ClassVar[str] = "training dataset"
+
+    view: FeatureView
+    label: Label
+    split: TimeSplit
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.label.value in {column.name for column in self.view.columns}:
+            self._refuse(
+                f"its view {self.view.name!r} has a column {self.label.value!r} like the label; rename one of them"
+            )
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        return (self.view.name, self.label.name)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        extra = tuple(c for c in self.label.columns if c.name == self.label.value)
+        part = Column(name=SPLIT, dtype=pl.String(), description="fit, select or report.", nullable=False)
+        return (*self.view.columns, *extra, part)
+
+
+def feature_view(**declared: Any) -> Callable[[Transform], FeatureView]:
+    """Declare the decorated function, which returns the spine, as a `FeatureView`."""
+    return lambda function: FeatureView(
+        name=function.__name__, description=docstring_of(function), transform=function, **declared
+    )
