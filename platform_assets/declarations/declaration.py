@@ -139,8 +139,10 @@ def is_storable(dtype: pl.DataType) -> bool:
 
 
 def parameters_of(function: Transform) -> tuple[str, ...]:
+    """The names of a function's parameters, in order."""
     return tuple(inspect.signature(function).parameters)
 
 
 def docstring_of(function: Transform) -> str:
+    """A function's docstring without its indentation; empty when it has none."""
     return inspect.getdoc(function) or ""
