@@ -130,6 +130,7 @@ class Declaration:
 
 
 def is_storable(dtype: pl.DataType) -> bool:
+    """Whether a Delta table gives back a column of this type as it was written."""
     if isinstance(dtype, pl.List):
         return is_storable(dtype.inner)  # type: ignore[arg-type]
     if isinstance(dtype, pl.Datetime):
