@@ -66,7 +66,7 @@ class Landing:
         """Size and modification time of a delivery, or None when there is none."""
         try:
             found = self.path(source, day).stat()
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return None
         return f"{found.st_size}-{found.st_mtime_ns}"
 

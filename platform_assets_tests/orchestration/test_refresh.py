@@ -152,9 +152,15 @@ def test_a_refused_delivery_stops_the_refresh_naming_asset_and_cause(there: Depl
     assert there.version("order_returned") is None
 
     shop.land(there.settings.landing, EARLY)
-    with pytest.raises(RunFailed, match=r"splits_filled: .*hold no rows; are the days of the split materialized\?"):
-        refresh(there)
+    refresh(there)
     assert there.version("order_returned") == 0
+    assert there.version("returns_dataset") is None, "no day of report has landed, so there is nothing to train for"
+
+
+def test_a_blocking_check_that_fails_is_named_with_what_it_said(there: Deployment) -> None:
+    shop.land(there.settings.landing, Days(date(2024, 4, 2), shop.DELIVERED.last))  # days of report alone
+    with pytest.raises(RunFailed, match=r"splits_filled: fit, select hold no rows; are the days of the split materialized\?"):
+        refresh(there)
 
 
 def test_why_a_run_failed_can_be_read_afterwards(there: Deployment) -> None:
