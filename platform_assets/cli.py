@@ -43,7 +43,15 @@ def refresh(settings: Settings, chosen: argparse.Namespace) -> int:
 
     if not chosen.plan:
         settings.require_writable()
-    for catalogue in find_catalogues():
+    elif not settings.data.is_dir():
+        msg = (
+            f"there is no data folder {settings.data}; correct PLATFORM_DATA, or run refresh without --plan to make it"
+        )
+        raise SettingsError(msg)
+    catalogues = find_catalogues()
+    if not catalogues:
+        print("there is no project below platform_assets/defs; declare one as the README shows")
+    for catalogue in catalogues:
         bring_up_to_date(settings, catalogue_name=catalogue.name, only_plan=chosen.plan)
     return 0
 

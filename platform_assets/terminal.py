@@ -73,7 +73,8 @@ def show_plan(out: Console, catalogue: Catalogue, plan: Plan) -> None:
     for name, count in plan.waiting.items():
         out.print(f"[yellow]![/] {asset_name(catalogue.name, name)}: {count} days have not landed")
     if not plan.steps:
-        out.print(f"[green]✓[/] {catalogue.name}: everything is up to date, nothing to do")
+        all_of_it = "everything that has landed" if plan.waiting else "everything"
+        out.print(f"[green]✓[/] {catalogue.name}: {all_of_it} is up to date, nothing to do")
         return
     table = Table(box=None, pad_edge=False, show_header=True, header_style="dim")
     table.add_column("out of date")

@@ -66,18 +66,23 @@ def test_the_declared_project_works_as_shown(tmp_path: Path, monkeypatch: pytest
         (landing / f"2026-01-0{day}.csv").write_text(
             f"order_id,customer,ordered_at,cents\no{day},ada,2026-01-0{day}T12:00:00Z,{cents}\n"
         )
+    (landing / "2026-01-03.csv").write_text("order_id,customer,ordered_at,cents\no3,ada,yesterday,10\n")
     platform = Platform(
         landing=Landing(tmp_path / "landing"),
         lake=Lake(tmp_path / "lake"),
         registry=Registry(tmp_path / "mlflow"),
         connect=lambda: pytest.fail("no SQL here"),
     )
-    run = Run(run_id="readme", now=datetime(2026, 1, 3, 12, tzinfo=UTC))
-    days = Days(date(2026, 1, 1), date(2026, 1, 2))
+    run = Run(run_id="readme", now=datetime(2026, 1, 4, 12, tzinfo=UTC))
+    days = Days(date(2026, 1, 1), date(2026, 1, 3))
     for name in ("orders", "customer_week"):
         materialize(platform, catalogue, name, run, days=days)
     week = platform.lake.scan("shop/customer_week").sort("at").select("customer", "orders_7d", "cents_7d").collect()
     assert week.rows() == [("ada", 1, 100), ("ada", 2, 150)]
+    aside = platform.lake.scan("quarantine/shop/orders").select("reason", "file", "line").collect()
+    assert aside.rows() == [("ordered_at|nullability", "orders/2026-01-03.csv", 2)], (
+        "bad rows are set aside, as promised"
+    )
 
     monkeypatch.setenv("PLATFORM_DATA", str(tmp_path))
     definitions = importlib.import_module("platform_assets.defs.shop.definitions").shop()

@@ -9,9 +9,10 @@ from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import TypeVar
 
-from platform_assets.declarations.declaration import Declaration
+from platform_assets.declarations.declaration import NAME, Declaration
 from platform_assets.declarations.fingerprint import fingerprint
 from platform_assets.declarations.models import Model, Outcomes, Predictions
+from platform_assets.declarations.names import LEDGER, QUARANTINE
 from platform_assets.declarations.tables import FeatureGroup, Label, Source
 from platform_assets.declarations.times import Daily, Days
 from platform_assets.declarations.views import FeatureView, TrainingDataset
@@ -49,6 +50,18 @@ class Catalogue:
     _by_name: dict[str, Declaration] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        strangers = [
+            f"number {n} of its declarations is a {type(d).__name__}, not a declaration; is there a comma or a bracket too many?"
+            for n, d in enumerate(self.declarations, start=1)
+            if not isinstance(d, Declaration)
+        ]
+        if not NAME.fullmatch(self.name) or self.name in (QUARANTINE, LEDGER):
+            strangers.append(
+                f"the name {self.name!r} must be words in lower case joined by single underscores, such as shop, and "
+                f"neither {QUARANTINE} nor {LEDGER}, which are the platform's own folders"
+            )
+        if strangers:
+            raise CatalogueError(self.name, strangers)
         object.__setattr__(self, "_by_name", {d.name: d for d in self.declarations})
         problems = [
             *self._duplicates(),

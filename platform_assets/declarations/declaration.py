@@ -15,7 +15,7 @@ from typing import ClassVar
 import dataframely as dy
 import polars as pl
 
-from platform_assets.declarations.times import INSTANT, Freshness, KnownAt
+from platform_assets.declarations.times import INSTANT, Daily, Freshness, KnownAt
 from platform_assets.errors import DeclarationError
 
 Transform = Callable[..., pl.LazyFrame]
@@ -23,7 +23,7 @@ Transform = Callable[..., pl.LazyFrame]
 WINDOW_PARAMETER = "window"
 """A transform that names this parameter is handed the `Window` of instants it is to produce."""
 
-_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _OWNER = re.compile(r"team:[\w.-]+|[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
@@ -58,12 +58,15 @@ class Declaration:
     freshness: Freshness | None = None
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
+        if not NAME.fullmatch(self.name):
             self._refuse("the name must be words in lower case joined by single underscores, such as origin_weather")
         if not self.description.strip():
             self._refuse("nobody can tell what it holds; describe it in one line (a docstring, or description=...)")
         if isinstance(self.owners, str) or not self.owners:
             self._refuse(f"owners must be a list such as ['team:weather'], not {self.owners!r}; did you forget the []?")
+        days = getattr(self, "partitions", None)
+        if days is not None and not isinstance(days, Daily):
+            self._refuse(f"partitions is a {type(days).__name__}, not a Daily(...); is there a comma too many?")
         for owner in self.owners:
             if not _OWNER.fullmatch(owner):
                 self._refuse(f"the owner {owner!r} is neither 'team:name' nor an e-mail address")

@@ -56,7 +56,10 @@ class Landing:
         found = set()
         for path in (self.root / source).glob("*.csv"):
             try:
-                found.add(date.fromisoformat(path.stem))
+                day = date.fromisoformat(path.stem)
+                if str(day) != path.stem:
+                    raise ValueError(path.stem)  # noqa: TRY301 - 20131231 is a day, but not the name of its file
+                found.add(day)
             except ValueError as error:
                 msg = f"{path}: not a day's file; name it like 2013-12-31.csv, or move it out of the landing folder"
                 raise PartitionError(msg) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -79,21 +79,35 @@ class Lake:
         Returns:
             The days, or None when a commit in between is gone or does not say what it changed.
         """
-        if until <= since:
-            return set()
-        changed: set[date] = set()
-        commits = self.commits(folder, since=since, until=until)
-        if commits is None:
-            return None
-        for commit in commits:
-            if commit.get("operation") in ("OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES"):
-                continue
-            said = commit.get(PARTITIONS_KEY)
-            if said is None:
-                return None
-            for first, last in json.loads(said):
-                changed.update(Days(date.fromisoformat(first), date.fromisoformat(last)))
-        return changed
+        return self.changed_days_since(folder, versions=[since], until=until)[since]
+
+    def changed_days_since(self, folder: str, *, versions: Iterable[int], until: int) -> dict[int, set[date] | None]:
+        """For each of many versions the days rewritten after it up to `until`, from one look at the log."""
+        wanted = sorted(set(versions), reverse=True)
+        behind = [version for version in wanted if version < until]
+        found: dict[int, set[date] | None] = {version: set() for version in wanted}
+        commits = self.commits(folder, since=behind[-1], until=until) if behind else []
+        changed: set[date] | None = set() if commits is not None else None
+        newest_first = iter(commits or [])
+        commit = next(newest_first, None)
+        for version in behind:
+            while changed is not None and commit is not None and commit["version"] > version:
+                said = _days_of_commit(commit)
+                changed = None if said is None else changed | said
+                commit = next(newest_first, None)
+            found[version] = changed
+        return found
+
+
+def _days_of_commit(commit: Mapping[str, Any]) -> set[date] | None:
+    """The days that one commit rewrote; None when it does not say."""
+    if commit.get("operation") in ("OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES"):
+        return set()
+    said = commit.get(PARTITIONS_KEY)
+    if said is None:
+        return None
+    ranges = (Days(date.fromisoformat(first), date.fromisoformat(last)) for first, last in json.loads(said))
+    return {day for days in ranges for day in days}
 
 
 @contextmanager
@@ -103,5 +117,6 @@ def explained(path: Path, verb: str) -> Iterator[None]:
         yield
     except (DeltaError, OSError, pl.exceptions.ComputeError) as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        msg = f"cannot {verb} the table at {path}: {first_line}"
+        fix = "restore its files, or remove that folder and run refresh, which makes it again"
+        msg = f"cannot {verb} the table at {path}: {first_line}" + (f"; {fix}" if verb == "read" else "")
         raise TableError(msg) from error

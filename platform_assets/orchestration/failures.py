@@ -41,7 +41,8 @@ class Reasons:
         self.interrupted |= error is not None and error.cls_name == DagsterExecutionInterruptedError.__name__
         while error is not None and error.cause is not None:
             error = error.cause
-        return str(error.message).strip() if error is not None else "no reason given"
+        # What a library says of a mistake can run to pages; the run's page in the UI has all of it.
+        return str(error.message).strip().splitlines()[0] if error is not None else "no reason given"
 
 
 def asset_of_step(step_key: str | None) -> str:

@@ -11,7 +11,6 @@ from typing import Any
 import dagster as dg
 
 from platform_assets.declarations.catalogue import Catalogue, calendar
-from platform_assets.declarations.names import asset_name
 from platform_assets.declarations.times import Daily, Days
 from platform_assets.errors import PlatformError
 from platform_assets.orchestration.automation import TRIGGER
@@ -108,12 +107,6 @@ def carry_out(
             first = failures[0] if failures else f"run {run_id} failed before its first step"
             msg = f"{first}\nWhat was finished is kept; run it again to go on. Details: run {run_id} in the UI"
             raise RunFailed(msg)
-
-
-def say_run(catalogue: Catalogue, planned: PlannedRun) -> str:
-    """A run in a few words: `3 assets, 366 days: flights/departures, ...`."""
-    names = ", ".join(asset_name(catalogue.name, name) for name in planned.names)
-    return names if planned.days is None else f"{names} ({len(planned.days)} days: {planned.days})"
 
 
 def _listener(report: Callable[[Progress], None], reasons: Reasons, failures: list[str]) -> Callable[[Any], None]:

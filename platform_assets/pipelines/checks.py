@@ -41,7 +41,11 @@ class Check:
 
 def checks_of(declaration: Declaration) -> tuple[Check, ...]:
     """The checks of a declaration, in the order in which they are made."""
-    contract = Check(name=CONTRACT, asks="Do all rows keep the declared schema, keys and ranges?", blocking=True)
+    contract = Check(
+        name=CONTRACT,
+        asks="Do all rows keep the declared schema and ranges, and are keys unique in what was written?",
+        blocking=True,
+    )
     not_empty = Check(name=NOT_EMPTY, asks="Does every day that was written have rows?", blocking=False)
     complete = Check(name=DAYS_COMPLETE, asks="Is every day that is over materialized?", blocking=False)
     if isinstance(declaration, Source):

@@ -7,7 +7,7 @@ that versions 8 and 9 rewrote, widened by the reader's windows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
@@ -169,22 +169,31 @@ def _stale_by_input(
             for day in _reached(declaration, read, steps[read.name].days, candidates):
                 yield reason, day
         current = version_of(platform, catalogue, read)
+        if current is None:
+            continue
+        behind: dict[int | None, set[date | None]] = {}
         for entry, days in by_entry.values():
             then = entry.inputs.get(read.name)
-            if current is None or then == current:
-                continue
-            for day in _reached(declaration, read, _changes(platform, catalogue, read, then, current), days):
+            if then != current:
+                behind.setdefault(then, set()).update(days)
+        changes = _changes(platform, catalogue, read, behind, current)
+        for then, days in behind.items():
+            for day in _reached(declaration, read, changes[then], days):
                 yield reason, day
 
 
 def _changes(
-    platform: Platform, catalogue: Catalogue, read: Declaration, then: int | None, current: int
-) -> Sequence[Days] | None:
-    """The days of an input that changed between two versions; None when that cannot be said by days."""
-    if then is None or then > current or calendar(read) is None:
-        return None
-    changed = platform.lake.changed_days(table_folder(catalogue.name, read.name), since=then, until=current)
-    return None if changed is None else day_ranges(changed)
+    platform: Platform, catalogue: Catalogue, read: Declaration, versions: Iterable[int | None], current: int
+) -> dict[int | None, Sequence[Days] | None]:
+    """For each version the days of an input that changed since; None where that cannot be said by days."""
+    found: dict[int | None, Sequence[Days] | None] = dict.fromkeys(versions)
+    known = [version for version in found if version is not None and version <= current]
+    if not known or calendar(read) is None:
+        return found
+    folder = table_folder(catalogue.name, read.name)
+    for version, changed in platform.lake.changed_days_since(folder, versions=known, until=current).items():
+        found[version] = None if changed is None else day_ranges(changed)
+    return found
 
 
 def _reached(

@@ -22,7 +22,7 @@ def picture_of_model(
     truth: npt.NDArray[np.float64], probability: npt.NDArray[np.float64], gains: pl.DataFrame
 ) -> bytes:
     """ROC curve, calibration by tenths of the rows, and the twelve inputs with the most gain."""
-    figure = _figure(13, 4.2)
+    figure = _figure(11, 3.8)
     roc, calibration, importance = figure.subplots(1, 3)
     order = np.argsort(-probability, kind="stable")
     hits = np.concatenate([[0], np.cumsum(truth[order])])

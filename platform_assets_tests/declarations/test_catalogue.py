@@ -314,3 +314,16 @@ def test_days_that_an_input_does_not_have_are_not_read() -> None:
     assert days_read(shop.product_sales, later, Days(date(2024, 3, 31), date(2024, 4, 2))) == Days(
         date(2024, 4, 1), date(2024, 4, 2)
     )
+
+
+@pytest.mark.parametrize("name", ["../../evil", "shop'; DROP TABLE x; --", "quarantine", "ledger", "my__shop", "Shop"])
+def test_a_catalogue_s_name_is_a_folder_of_its_own(name: str) -> None:
+    with pytest.raises(CatalogueError, match="must be words in lower case joined by single underscores"):
+        Catalogue(name=name, declarations=[])
+
+
+def test_a_comma_too_many_in_the_list_is_told_by_its_place() -> None:
+    with pytest.raises(
+        CatalogueError, match=r"number 1 of its declarations is a tuple, not a declaration; is there a comma or a bracket too many"
+    ):
+        Catalogue(name="shop", declarations=[(shop.orders,)])  # type: ignore[list-item]

@@ -237,9 +237,10 @@ def test_the_days_that_landed_are_told_by_their_files(landing: Landing) -> None:
     assert landing.days("orders") == {FIRST, THIRD}
 
 
-def test_a_file_that_is_no_day_is_refused(landing: Landing) -> None:
-    land(landing, HEADER, FIRST).with_name("march.csv").write_text(HEADER)
-    with pytest.raises(PartitionError, match=r"orders/march.csv: not a day's file; name it like 2013-12-31.csv"):
+@pytest.mark.parametrize("name", ["march", "20240301", "2024-W09-5"])
+def test_a_file_that_is_no_day_is_refused(landing: Landing, name: str) -> None:
+    land(landing, HEADER, FIRST).with_name(f"{name}.csv").write_text(HEADER)
+    with pytest.raises(PartitionError, match=rf"orders/{name}.csv: not a day's file; name it like 2013-12-31.csv"):
         landing.days("orders")
 
 

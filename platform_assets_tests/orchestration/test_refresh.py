@@ -18,7 +18,7 @@ from platform_assets.declarations.catalogue import Catalogue, calendar
 from platform_assets.declarations.times import Days
 from platform_assets.orchestration.failures import failures_of
 from platform_assets.orchestration.records import UNRECORDED, compare_records, with_unrecorded
-from platform_assets.orchestration.refresh import PlannedRun, Progress, RunFailed, carry_out, divide, say_run
+from platform_assets.orchestration.refresh import PlannedRun, Progress, RunFailed, carry_out, divide
 from platform_assets.pipelines.plan import Plan, Step, plan
 from platform_assets_tests import shop
 from platform_assets_tests.orchestration.conftest import Deployment, deployed
@@ -85,11 +85,6 @@ class TestDivide:
 
     def test_nothing_takes_no_run(self) -> None:
         assert divide(shop.CATALOGUE, Plan(steps=())) == []
-
-    def test_a_run_in_words(self) -> None:
-        named = PlannedRun(names=("orders", "product_sales"), days=EARLY)
-        assert say_run(shop.CATALOGUE, named) == "shop/orders, shop/product_sales (10 days: 2024-03-11 to 2024-03-20)"
-        assert say_run(shop.CATALOGUE, PlannedRun(names=("products",), days=None)) == "shop/products"
 
 
 def test_a_second_refresh_has_nothing_to_do(full: Deployment) -> None:
@@ -159,7 +154,9 @@ def test_a_refused_delivery_stops_the_refresh_naming_asset_and_cause(there: Depl
 
 def test_a_blocking_check_that_fails_is_named_with_what_it_said(there: Deployment) -> None:
     shop.land(there.settings.landing, Days(date(2024, 4, 2), shop.DELIVERED.last))  # days of report alone
-    with pytest.raises(RunFailed, match=r"splits_filled: fit, select hold no rows; are the days of the split materialized\?"):
+    with pytest.raises(
+        RunFailed, match=r"splits_filled: fit, select hold no rows; are the days of the split materialized\?"
+    ):
         refresh(there)
 
 
