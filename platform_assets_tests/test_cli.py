@@ -115,7 +115,9 @@ def test_a_data_folder_that_cannot_be_read(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("PLATFORM_DATA", str(tmp_path / "file" / "data"))
-    assert f"Not a directory: '{tmp_path}/file/data/landing" in refused(capsys, "refresh", "--plan")
+    assert f"there is no data folder {tmp_path}/file/data; correct PLATFORM_DATA" in refused(
+        capsys, "refresh", "--plan"
+    )
 
 
 @pytest.mark.parametrize("arguments", [["refesh"], [], ["refresh", "--dry-run"]])

@@ -64,7 +64,7 @@ class Declaration:
             self._refuse("nobody can tell what it holds; describe it in one line (a docstring, or description=...)")
         if isinstance(self.owners, str) or not self.owners:
             self._refuse(f"owners must be a list such as ['team:weather'], not {self.owners!r}; did you forget the []?")
-        days = getattr(self, "partitions", None)
+        days = vars(self).get("partitions")
         if days is not None and not isinstance(days, Daily):
             self._refuse(f"partitions is a {type(days).__name__}, not a Daily(...); is there a comma too many?")
         for owner in self.owners:

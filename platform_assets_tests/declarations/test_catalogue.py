@@ -324,6 +324,7 @@ def test_a_catalogue_s_name_is_a_folder_of_its_own(name: str) -> None:
 
 def test_a_comma_too_many_in_the_list_is_told_by_its_place() -> None:
     with pytest.raises(
-        CatalogueError, match=r"number 1 of its declarations is a tuple, not a declaration; is there a comma or a bracket too many"
+        CatalogueError,
+        match=r"number 1 of its declarations is a tuple, not a declaration; is there a comma or a bracket too many",
     ):
         Catalogue(name="shop", declarations=[(shop.orders,)])  # type: ignore[list-item]

@@ -68,7 +68,11 @@ MISTAKES: list[tuple[Declaration, dict[str, Any], str]] = [
         "source 'Orders': the name must be words in lower case joined by single underscores",
     ),
     (shop.orders, {"name": "or__ders"}, "the name must be words in lower case"),
-    (shop.orders, {"partitions": (shop.OPEN,)}, r"partitions is a tuple, not a Daily\(...\); is there a comma too many\?"),
+    (
+        shop.orders,
+        {"partitions": (shop.OPEN,)},
+        r"partitions is a tuple, not a Daily\(...\); is there a comma too many\?",
+    ),
     (shop.orders, {"description": " "}, "nobody can tell what it holds; describe it in one line"),
     (
         shop.orders,
