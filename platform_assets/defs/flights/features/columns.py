@@ -7,7 +7,8 @@ from datetime import timedelta
 import dataframely as dy
 import polars as pl
 
-LATE_MINUTES = 30
+from platform_assets.defs.flights.outcome import LATE_MINUTES
+
 # A cancelled flight is never announced in the data: it stops counting as waiting after this long.
 WAIT_LIMIT = timedelta(hours=6)
 

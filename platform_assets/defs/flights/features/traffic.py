@@ -12,7 +12,6 @@ from platform_assets.compute.windows import ratio, sums_at_ticks
 from platform_assets.declarations.tables import feature_group
 from platform_assets.declarations.times import Window, after, within
 from platform_assets.defs.flights.features.columns import (
-    LATE_MINUTES,
     WAIT_LIMIT,
     count,
     event_time,
@@ -21,6 +20,7 @@ from platform_assets.defs.flights.features.columns import (
     mean_minutes,
     share,
 )
+from platform_assets.defs.flights.outcome import LATE_MINUTES
 from platform_assets.defs.flights.sources import YEAR
 
 STEP = timedelta(minutes=15)
