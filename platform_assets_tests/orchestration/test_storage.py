@@ -459,7 +459,6 @@ def open_files(below: Path) -> list[str]:
     return [link for link in links if link.startswith(str(below))]
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts handles through /proc")
 def test_handles_stay_bounded_over_a_hundred_runs_and_go_with_dispose(
     tmp_path: Path, ours: PooledSqliteStorage
 ) -> None:
