@@ -36,7 +36,7 @@ PUBLIC: dict[ModuleType, set[str]] = {
         "say_duration",
     },
     catalogue: {"Catalogue", "Reach", "calendar", "reach", "days_read", "days_affected"},
-    point_in_time: {"point_in_time_join"},
+    point_in_time: {"point_in_time_join", "point_in_time_joins", "Features"},
     content_hash: {"content_hash", "content_hashes", "row_hashes"},
     contracts: {"judge", "Verdict"},
     windows: {"sums_at_ticks", "ratio", "minutes"},

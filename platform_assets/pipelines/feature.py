@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
 from platform_assets.compute.contracts import REASONS
-from platform_assets.compute.point_in_time import point_in_time_join
+from platform_assets.compute.point_in_time import Features, point_in_time_joins
 from platform_assets.declarations.catalogue import Catalogue, calendar, days_read, reach
 from platform_assets.declarations.declaration import WINDOW_PARAMETER
 from platform_assets.declarations.names import DAY, asset_name, feature_column
@@ -21,7 +21,7 @@ from platform_assets.pipelines.leaks import as_known_then, knows_no_future
 from platform_assets.pipelines.publish import contract_check, publish, quarantined, require_contract, set_aside
 from platform_assets.pipelines.run import CheckResult, Inputs, Materialization, Platform, Run
 
-_KNOWN_AT, _AGE = "__known_at", "__age"
+_EVENT_TIME, _KNOWN_AT = "__event_time", "__known_at"
 
 
 def ingest(platform: Platform, catalogue: Catalogue, source: Source, days: Days | None, run: Run) -> Materialization:
@@ -140,8 +140,7 @@ def compute_view(platform: Platform, catalogue: Catalogue, view: FeatureView, da
     verdict = require_contract(catalogue, view, rows, view.schema, policy="fail")
     joined = verdict.good.with_columns(view.prediction_time.expr().alias(PREDICTION_TIME))
     facts = {group.name: _slice(view, group, inputs, days) for group in view.groups}
-    for selection in view.features:
-        joined = join_selection(joined, facts[selection.group.name], selection)
+    joined = join_selections(joined, facts, view.features)
     kept = CheckResult(
         name=SPINE_KEPT,
         passed=len(joined) == len(rows),
@@ -171,32 +170,45 @@ def compute_view(platform: Platform, catalogue: Catalogue, view: FeatureView, da
     )
 
 
-def join_selection(spine: pl.DataFrame, facts: pl.LazyFrame, selection: Selection) -> pl.DataFrame:
-    """Join the chosen features of one group to a spine as known at its prediction time."""
+def join_selections(
+    spine: pl.DataFrame, facts: Mapping[str, pl.LazyFrame], selections: Sequence[Selection]
+) -> pl.DataFrame:
+    """Join the chosen features of each group to a spine as known at its prediction time.
+
+    Args:
+        spine: rows with the keys and the prediction time.
+        facts: per group the rows to join.
+        selections: what to take of which group.
+    """
+    groups = [_as_features(facts[selection.group.name], selection) for selection in selections]
+    joined = point_in_time_joins(spine, groups, prediction_time=PREDICTION_TIME)
+    # How old an expired row is depends on how far back the slice happens to reach: a day alone would differ.
+    ages = [
+        (pl.when(pl.col(s.age_column) <= s.group.max_age).then(pl.col(s.age_column)).dt.total_seconds() / 60)
+        for s in selections
+        if s.age
+    ]
+    return joined.with_columns(ages)
+
+
+def _as_features(facts: pl.LazyFrame, selection: Selection) -> Features:
     group = selection.group
     known = group.known_at.expr() if group.known_at.is_known else pl.col(group.event_time)
     renamed = dict(zip(group.keys, selection.spine_keys, strict=True))
-    right = facts.select(
+    rows = facts.select(
         *(pl.col(key).alias(spine_key) for key, spine_key in renamed.items()),
-        pl.col(group.event_time).alias("__event_time"),
+        pl.col(group.event_time).alias(_EVENT_TIME),
         known.alias(_KNOWN_AT),
         *(pl.col(name).alias(feature_column(selection.prefix, name)) for name in selection.features),
     )
-    joined = point_in_time_join(
-        spine,
-        right,
-        on=list(selection.spine_keys),
-        prediction_time=PREDICTION_TIME,
-        event_time="__event_time",
+    return Features(
+        rows=rows,
+        on=selection.spine_keys,
+        event_time=_EVENT_TIME,
         known_at=_KNOWN_AT,
         max_age=group.max_age,
-        age_column=_AGE if selection.age else None,
+        age_column=selection.age_column if selection.age else None,
     )
-    if not selection.age:
-        return joined
-    # How old an expired row is depends on how far back the slice happens to reach: a day alone would differ.
-    fresh = pl.when(pl.col(_AGE) <= group.max_age).then(pl.col(_AGE))
-    return joined.with_columns((fresh.dt.total_seconds() / 60).alias(selection.age_column)).drop(_AGE)
 
 
 def _slices(
