@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -34,10 +35,10 @@ Boundary = Literal["inclusive", "exclusive"]
 _QUESTION, _ENTITY, _AT = "__question", "__entity", "__at"
 _EVENT, _KNOWN, _SLOT = "__event", "__known", "__slot"
 
-_PORTION = 500_000
-"""Feature rows taken in at once."""
-_ENOUGH_LOSERS = 1_000_000
-"""Rows that were beaten since they were kept, before they are thrown out."""
+_PORTION = 4_000_000
+"""Cells taken in at once: rows times columns."""
+_ENOUGH_LOSERS = 200_000
+"""Rows that may have been beaten since they were kept, beside one a question, before they are thrown out."""
 _FEW_ENTITIES = 10_000
 """So many at most are looked for by name in a lazy frame."""
 _MANY = 100_000
@@ -72,8 +73,9 @@ class Features:
     last_non_null: bool = False
     age_column: str | None = None
 
-    @property
+    @cached_property
     def schema(self) -> pl.Schema:
+        """The columns of `rows`."""
         return self.rows.collect_schema()
 
     @property
@@ -239,7 +241,7 @@ class _Search:
 
     def __init__(self, timelines: _Timelines, values: pl.Schema, *, then: bool, strictly: bool) -> None:
         self._lines, self._values, self._then, self._strictly = timelines, values, then, strictly
-        self._board, self._hint = sight.empty_board(timelines.at), timelines.starts[:-1].copy()
+        self._board, self._rivals = sight.empty_board(timelines.at), sight.empty_rivals(timelines.starts)
         times = {_EVENT: pl.Int64(), _KNOWN: pl.Int64(), _SLOT: pl.Int64()}
         self._kept = pl.DataFrame(schema={**values, **times})
         self._new: list[pl.DataFrame] = []
@@ -250,7 +252,7 @@ class _Search:
         slot = np.empty(len(rows), dtype=np.int64)
         event, known = rows.get_column(_EVENT).to_numpy(), rows.get_column(_KNOWN).to_numpy()
         _steps(len(rows)).take_in(
-            entity, event, known, self._then, self._strictly, self._lines.starts, self._hint, self._board, slot
+            entity, event, known, self._then, self._strictly, self._lines.starts, self._rivals, self._board, slot
         )
         places = rows.with_columns(pl.Series(_SLOT, slot))
         self._new.append(places.filter(self._still_best(places)).select(self._kept.columns))
@@ -334,11 +336,12 @@ def _portions(timelines: _Timelines, group: Features, known: Known) -> Iterator[
         _instant(group.event_time).to_physical().alias(_EVENT),
         _instant(group.known_at).to_physical().alias(_KNOWN),
     ]
+    size = max(_PORTION // len(laid), 1)
     if isinstance(group.rows, pl.LazyFrame):
         narrowed = timelines.narrowed(group.rows, group, known).select(laid)
-        portions: Iterator[pl.DataFrame] = narrowed.collect_batches(chunk_size=_PORTION, maintain_order=False)
+        portions: Iterator[pl.DataFrame] = narrowed.collect_batches(chunk_size=size, maintain_order=False)
     else:
-        portions = (rows.select(laid) for rows in group.rows.iter_slices(_PORTION))
+        portions = (rows.select(laid) for rows in group.rows.iter_slices(size))
     for rows in portions:
         lacks_time = rows.get_column(_EVENT).null_count() or rows.get_column(_KNOWN).null_count()
         yield rows.drop_nulls([_EVENT, _KNOWN]) if lacks_time else rows

@@ -28,6 +28,13 @@ def empty_board(at: Integers) -> Integers:
     return board
 
 
+def empty_rivals(starts: Integers) -> Integers:
+    """What the compiled form of `take_in` remembers of each entity, before any row."""
+    rivals = np.full((len(starts) - 1, 3), NEVER, dtype=np.int64)
+    rivals[:, 2] = starts[:-1]
+    return rivals
+
+
 def look_up(keys: Integers, low: int, numbers: Entities, entity: Entities) -> None:
     """Fill `entity` with `numbers[key - low]`, -1 outside."""
     inside = (keys >= low) & (keys < low + len(numbers))
@@ -42,7 +49,7 @@ def take_in(
     then: bool,  # noqa: FBT001
     strictly: bool,  # noqa: FBT001
     starts: Integers,
-    hint: Integers,  # noqa: ARG001 - what the compiled form goes by
+    rival: Integers,  # noqa: ARG001 - what the compiled form goes by
     board: Integers,
     slot: Integers,
 ) -> None:
@@ -55,7 +62,7 @@ def take_in(
         then: whether it comes into sight only when it was known; else when it was true.
         strictly: whether a question at that very instant does not see it yet.
         starts: where each entity's timeline starts on the board, with the end of the last behind it.
-        hint: not used.
+        rival: of `empty_rivals`; not used.
         board: see above; changed.
         slot: filled.
     """

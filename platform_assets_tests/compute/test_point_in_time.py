@@ -94,9 +94,9 @@ def steps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
 
 @contextmanager
 def in_portions(rows: int) -> Iterator[None]:
-    """Hands over so many feature rows at once, and throws out the beaten ones at every turn."""
+    """Hands over about so many feature rows at once, and throws out the beaten ones at every turn."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(point_in_time, "_PORTION", rows)
+        patch.setattr(point_in_time, "_PORTION", rows * 4)
         patch.setattr(point_in_time, "_ENOUGH_LOSERS", -1_000)
         yield
 
