@@ -16,7 +16,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal
@@ -120,10 +120,10 @@ def kill_when(process: BaseProcess, ripe: Callable[[], bool]) -> bool:
 def after_files(folders: Iterable[Path], count: int) -> Callable[[], bool]:
     """Ripe when `count` names have appeared in folders that are there already (half-written ones have their own)."""
     watched = list(folders)
-    before, seen = {(folder, name) for folder in watched for name in os.listdir(folder)}, set()
+    before, seen = {path for folder in watched for path in folder.iterdir()}, set()
 
     def ripe() -> bool:
-        seen.update((folder, name) for folder in watched for name in os.listdir(folder))
+        seen.update(path for folder in watched for path in folder.iterdir())
         return len(seen - before) >= count
 
     return ripe
@@ -170,7 +170,3 @@ def files_of_other_days(lake: Lake, folder: str, days: Days) -> dict[str, bytes]
 
 def folders(root: Path) -> list[Path]:
     return [root, *(path for path in root.rglob("*") if path.is_dir())]
-
-
-def said_at(moment: datetime) -> str:
-    return f"{moment:%H:%M:%S.%f}"

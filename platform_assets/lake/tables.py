@@ -56,9 +56,9 @@ class Lake:
             msg = self._explain_log(folder, version) or f"table {folder}: version {version} cannot be read any more"
             raise TableError(msg) from error
         except (DeltaError, OSError) as error:
-            msg = self._explain_log(folder, version)
-            if msg is not None:
-                raise TableError(msg) from error
+            said = self._explain_log(folder, version)
+            if said is not None:
+                raise TableError(said) from error
             with explained(path, "read"):
                 raise
         # An empty entry is a version like any other to the engine: what it should have said would be lost unseen.
@@ -123,7 +123,7 @@ class Lake:
 
     def _explain_log(self, folder: str, version: int | None) -> str | None:
         damage = damage_of_log(self.path(folder), version=version)
-        return damage and f"cannot read the table at {self.path(folder)}: {damage.explain(folder)}"
+        return f"cannot read the table at {self.path(folder)}: {damage.explain(folder)}" if damage is not None else None
 
     def changed_days(self, folder: str, *, since: int, until: int) -> set[date] | None:
         """The days rewritten by the versions after `since` up to `until`.
@@ -168,21 +168,16 @@ def explained(path: Path, verb: str) -> Iterator[None]:
     try:
         yield
     except ENGINE_ERRORS as error:
-        msg = f"cannot {verb} the table at {path}: {_say(path, error)}"
+        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         if verb == "read":
-            msg += "; restore its files, or move that folder away and run refresh, which makes it again"
+            said += "; restore its files, or move that folder away and run refresh, which makes it again"
+        elif _is_full(path, said):
+            said = "the disk is full; free some space and run it again. The table is as it was"
+        msg = f"cannot {verb} the table at {path}: {said}"
         raise TableError(msg) from error
 
 
-def _say(path: Path, error: BaseException) -> str:
-    said = str(error).strip()
-    free = _free(path)
-    if "No space left" in said or "quota" in said.lower() or (free is not None and free < _HARDLY_ANY):
-        return "the disk is full; free some space and run it again. The table is as it was"
-    return said.splitlines()[0] if said else type(error).__name__
-
-
-def _free(path: Path) -> int | None:
-    """Bytes that are free where the table lies; the engine does not always say why it could not write."""
-    there = next((folder for folder in (path, *path.parents) if folder.is_dir()), None)
-    return None if there is None else shutil.disk_usage(there).free
+def _is_full(path: Path, said: str) -> bool:
+    """Whether the disk is full, also where the engine does not say so of a log entry that it could not write."""
+    there = next(folder for folder in (path, *path.absolute().parents) if folder.is_dir())
+    return "No space left" in said or "quota exceeded" in said or shutil.disk_usage(there).free < _HARDLY_ANY

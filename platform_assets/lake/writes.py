@@ -296,9 +296,7 @@ def _count_days(frame: pl.DataFrame, days: Days | None) -> dict[date | None, int
     return {day: counted.get(day, 0) for day in days}
 
 
-def _hash_held(
-    lake: Lake, table: str, version: int, names: Sequence[str], days: Days | None
-) -> dict[date | None, str]:
+def _hash_held(lake: Lake, table: str, version: int, names: Sequence[str], days: Days | None) -> dict[date | None, str]:
     """What is there. A day whose files cannot be read differs from whatever replaces it, which mends the table."""
     rows = lake.scan(table, version=version, days=days).select(names)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import signal
@@ -14,6 +13,7 @@ import pytest
 from platform_assets.compute.content_hash import content_hash
 from platform_assets.lake import ledger
 from platform_assets.lake.tables import Lake
+from platform_assets_tests.faults import FORKS
 from platform_assets_tests.lake.writers import (
     TABLE,
     day,
@@ -27,13 +27,10 @@ from platform_assets_tests.lake.writers import (
     write_large,
 )
 
-SPAWN = multiprocessing.get_context("spawn")
-
-
 def side_by_side(root: Path, numbers: list[list[int]], repeats: int) -> None:
-    gate = SPAWN.Barrier(len(numbers))
+    gate = FORKS.Barrier(len(numbers))
     writers = [
-        SPAWN.Process(target=write_days, args=(str(root), own, number, gate, repeats))
+        FORKS.Process(target=write_days, args=(str(root), own, number, gate, repeats))
         for number, own in enumerate(numbers)
     ]
     for writer in writers:
@@ -70,8 +67,8 @@ def kill_at_random(root: Path, times: int, seed: int) -> int:
     put(lake, large(0), days(1, 10))
     for _ in range(times):
         before = contents[content_hash(lake.scan(TABLE).select("key", "value", "day").collect())]
-        gate = SPAWN.Event()
-        writer = SPAWN.Process(target=write_large, args=(str(root), 1 - before, gate))
+        gate = FORKS.Event()
+        writer = FORKS.Process(target=write_large, args=(str(root), 1 - before, gate))
         writer.start()
         gate.wait()
         time.sleep(dice.uniform(0, 0.2))
@@ -101,8 +98,8 @@ def test_a_folder_that_may_not_be_written_names_the_table(tmp_path: Path) -> Non
     modes = {parent: parent.stat().st_mode for parent in parents}
     for folder in (*parents, *(path for path in tmp_path.rglob("*") if path.is_dir())):
         folder.chmod(0o555)
-    answer = SPAWN.Queue()
-    writer = SPAWN.Process(target=write_as_nobody, args=(str(tmp_path), answer))
+    answer = FORKS.Queue()
+    writer = FORKS.Process(target=write_as_nobody, args=(str(tmp_path), answer))
     try:
         writer.start()
         said = answer.get(timeout=60)

