@@ -210,7 +210,10 @@ def _commit(
     path = lake.path(plan.table)
     partitioned = plan.days is not None
     ranges = plan.replace if partitioned else ()
-    commit = CommitProperties(custom_metadata=provenance.metadata(ranges, plan.digest))
+    metadata = provenance.metadata(ranges, plan.digest)
+    commit = CommitProperties(custom_metadata=metadata)
+    # Without a predicate the engine sees no conflict with files that came since, and would leave or swallow them.
+    exact = CommitProperties(custom_metadata=metadata, max_commit_retries=0)
     if plan.base is None:
         path.mkdir(parents=True, exist_ok=True)
         write_deltalake(
@@ -230,7 +233,7 @@ def _commit(
             frame,
             mode="overwrite",
             schema_mode="overwrite",
-            commit_properties=commit,
+            commit_properties=exact,
             partition_by=[DAY] if partitioned else None,
         )
     else:
@@ -241,7 +244,7 @@ def _commit(
             rows,
             mode="overwrite",
             predicate=predicate,
-            commit_properties=commit,
+            commit_properties=commit if partitioned else exact,
             schema_mode="merge" if plan.new_columns else None,
         )
     return table.version()

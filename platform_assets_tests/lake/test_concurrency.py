@@ -16,6 +16,7 @@ from platform_assets.lake.tables import Lake
 from platform_assets_tests.faults import FORKS
 from platform_assets_tests.lake.writers import (
     TABLE,
+    compact,
     day,
     days,
     held,
@@ -26,6 +27,7 @@ from platform_assets_tests.lake.writers import (
     write_days,
     write_large,
 )
+
 
 def side_by_side(root: Path, numbers: list[list[int]], repeats: int) -> None:
     gate = FORKS.Barrier(len(numbers))
@@ -58,6 +60,41 @@ def test_writers_of_the_same_day_leave_what_one_of_them_wrote(tmp_path: Path) ->
     commits = lake.open(TABLE).history()
     assert {commit["platform.run"] for commit in commits} == {"w0", "w1"}
     assert len(ledger.entries(lake, TABLE)) == 6
+
+
+@pytest.mark.slow
+def test_many_writers_while_the_table_is_compacted_lose_and_double_nothing(tmp_path: Path) -> None:
+    """Six writers of days of their own, three of one day, and a process that merges and cleans all the while."""
+    lake, repeats = Lake(tmp_path), 6
+    put(lake, rows(("old", 0, 1), ("old", 0, 30)), days(1, 30))
+    for value in range(1, 5):
+        lake.open(TABLE).merge(
+            rows((f"part{value}", 0, 30)), "s.key = t.key AND t.day = s.day", source_alias="s", target_alias="t"
+        ).when_not_matched_insert_all().execute()
+    own = [[1 + 2 * writer, 2 + 2 * writer] for writer in range(6)]
+    shared = [[20]] * 3
+    stop, compacted = FORKS.Event(), FORKS.Queue()
+    cleaner = FORKS.Process(target=compact, args=(str(tmp_path), stop, compacted))
+    cleaner.start()
+    side_by_side(tmp_path, [*own, *shared], repeats=repeats)
+    stop.set()
+    times, merged, lost = compacted.get(timeout=60)
+    cleaner.join()
+    assert cleaner.exitcode == 0
+    found = held(lake)
+    last = repeats - 1
+    assert [row for row in found if row[2] <= day(12)] == sorted(
+        (f"w{writer}", last, day(number)) for writer, numbers in enumerate(own) for number in numbers
+    )
+    assert [row for row in found if row[2] == day(20)] in [[(f"w{writer}", last, day(20))] for writer in (6, 7, 8)]
+    assert [row[0] for row in found if row[2] == day(30)] == ["old", "part1", "part2", "part3", "part4"]
+    assert len(found) == 12 + 1 + 5
+    recorded = ledger.entries(lake, TABLE)
+    assert len(recorded) == repeats * (12 + 3)
+    commits = [commit for commit in lake.open(TABLE).history() if "platform.run" in commit]
+    assert len(commits) == 1 + len({(entry.run_id, entry.version) for entry in recorded}), "each write made its own"
+    assert times >= 1
+    assert merged >= 1, f"nothing was merged in {times} times, {lost} of them lost to writers"
 
 
 def kill_at_random(root: Path, times: int, seed: int) -> int:

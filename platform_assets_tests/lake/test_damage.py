@@ -173,8 +173,8 @@ def file_of(lake: Lake, number: int, table: str = TABLE) -> Path:
 
 DATA: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (Path.unlink, "is missing"),
-    "cut off": (lambda path: spoil(path, lambda content: content[:300]), r"has 300 of \d+ bytes"),
-    "empty": (lambda path: path.write_bytes(b""), r"has 0 of \d+ bytes"),
+    "cut off": (lambda path: spoil(path, lambda content: content[:300]), r"has 300 of [\d,]+ bytes"),
+    "empty": (lambda path: path.write_bytes(b""), r"has 0 of [\d,]+ bytes"),
     "garbage": (
         lambda path: spoil(path, lambda content: content[:4] + bytes(len(content) - 8) + content[-4:]),
         "cannot be read",
