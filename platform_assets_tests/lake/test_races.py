@@ -152,6 +152,6 @@ def test_compaction_in_between_is_not_a_conflict_that_loses(lake: Lake, overtake
     table.merge(
         rows(("b", 5, 1)), "s.key = t.key", source_alias="s", target_alias="t"
     ).when_not_matched_insert_all().execute()
-    theirs = overtaken(lambda: lake.open(TABLE).optimize.compact())
+    theirs = overtaken(lake.open(TABLE).optimize.compact)
     theirs(lambda: put(lake, rows(("ours", 1, 1)), days(1)))
     assert held(lake) == [("a", 2, day(2)), ("ours", 1, day(1))]
