@@ -130,6 +130,25 @@ def test_killed_while_the_tables_are_made_it_makes_them_when_run_again(
     assert finish(nothing_made) == wanted
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["product_sales", "customer_history"])
+@pytest.mark.parametrize(
+    "stop", [stop for stop in STOPS[2:] if stop.call == 1 and "feature" not in stop.function], ids=str
+)
+def test_a_feature_group_killed_at_a_step_and_run_again(
+    delivered_anew: Platform, tmp_path: Path, name: str, stop: Stop
+) -> None:
+    there, table = delivered_anew, table_folder("shop", name)
+    materialize(there, shop.CATALOGUE, name, faults.run(1), days=LANDED)
+    materialize(there, shop.CATALOGUE, "orders", faults.run(2), days=ASKED)
+    reached = Days(CHANGED, ASKED.last)
+    others = faults.files_of_other_days(there.lake, table, reached)
+    wanted = never_killed(there, tmp_path / "twin", name)
+    faults.kill_at_stop(there, name, ASKED, stop)
+    assert finish(there, name) == wanted
+    assert faults.files_of_other_days(there.lake, table, reached) == others
+
+
 def kill_many(there: Platform, root: Path, tries: int, seed: int) -> Counter[str]:
     """Kill at random times and as soon as the n-th file appears, by turns; count what was done by then."""
     dice = random.Random(seed)
