@@ -37,6 +37,7 @@ FORKS.set_forkserver_preload(["platform_assets_tests.faults"])
 
 _LONG = "r" * 40_000
 """A run's name that makes its commit larger than its data, so that a limit can cut the one and not the other."""
+_PATIENCE = 120
 _WITHIN_DATA, _WITHIN_COMMIT = 200, 30_000
 
 
@@ -96,13 +97,13 @@ def start(there: Platform, name: str, days: Days | None, stop: Stop | None = Non
     gate = FORKS.Event()
     process = FORKS.Process(target=child, args=(str(there.lake.root.parent), name, days, stop, gate))
     process.start()
-    gate.wait()
+    assert gate.wait(_PATIENCE), "it has not begun"
     return process
 
 
 def kill_at_stop(there: Platform, name: str, days: Days | None, stop: Stop) -> None:
     process = start(there, name, days, stop)
-    process.join()
+    process.join(_PATIENCE)
     assert process.exitcode in (-signal.SIGKILL, -signal.SIGXFSZ), f"{stop}: it ended with {process.exitcode}"
 
 

@@ -86,8 +86,15 @@ class FileDamage:
     says: str
 
 
-def damage_of_entry(table: Path, version: int) -> str | None:
-    """What is wrong with one entry of the log; None when it is whole, or gone into a checkpoint."""
+def damage_of_entry(table: Path, version: int, *, every_line: bool = False) -> str | None:
+    """What is wrong with one entry of the log; None when it is whole, or gone into a checkpoint.
+
+    Args:
+        table: where the table lies.
+        version: the entry's.
+        every_line: whether to read the lines of files too, of which there are many. The engine does that
+            anyway; it does not see what a cut leaves out, which shows in the first line and the last.
+    """
     try:
         content = (table / LOG / f"{version:020}.json").read_bytes()
     except FileNotFoundError:
@@ -97,8 +104,7 @@ def damage_of_entry(table: Path, version: int) -> str | None:
     lines = content.strip().split(b"\n")
     promised: dict[str, object] = {}
     for number, line in enumerate(lines, start=1):
-        # The lines of files are many and the engine reads them anyway; the last one is where a cut shows.
-        if number < len(lines) and line.startswith((b'{"add":', b'{"remove":')):
+        if not every_line and number < len(lines) and line.startswith((b'{"add":', b'{"remove":')):
             continue
         try:
             action = json.loads(line)
@@ -206,7 +212,7 @@ def _lost_checkpoint(log: Path) -> Path | None:
 def _first_wrong(table: Path, versions: range) -> tuple[int, str] | None:
     for version in versions:
         there = (table / LOG / f"{version:020}.json").exists()
-        says = damage_of_entry(table, version) if there else "is missing"
+        says = damage_of_entry(table, version, every_line=True) if there else "is missing"
         if says is not None:
             return version, says
     return None

@@ -63,7 +63,9 @@ class Lake:
                 raise
         # An empty entry is a version like any other to the engine: what it should have said would be lost unseen.
         if damage_of_entry(path, table.version()) is not None:
-            raise TableError(self._explain_log(folder, version) or f"cannot read the table at {path}")
+            said = self._explain_log(folder, table.version())
+            if said is not None:
+                raise TableError(said)
         return table
 
     def version(self, folder: str) -> int | None:

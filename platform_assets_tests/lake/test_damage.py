@@ -159,6 +159,23 @@ def test_a_damaged_checkpoint_without_its_entries_has_to_be_restored(checkpointe
     assert len(held(checkpointed)) == 3
 
 
+def test_an_entry_that_a_checkpoint_holds_as_well_is_not_missed(lake: Lake) -> None:
+    before = held(lake)
+    lake.open(TABLE).create_checkpoint()
+    spoil(entry(lake, 3), lambda content: b"")
+    assert held(lake) == before
+    assert put(lake, rows(("c", 8, 1)), days(1)).version == 4
+
+
+def test_a_damaged_line_among_those_of_files_is_found(lake: Lake) -> None:
+    put(lake, rows(("d", 1, 1), ("d", 2, 2), ("d", 3, 3)), days(1, 3))
+    lines = entry(lake, 4).read_bytes().split(b"\n")
+    lines[3] = lines[3][:40] + b'\x00"' + lines[3][42:]
+    entry(lake, 4).write_bytes(b"\n".join(lines))
+    with pytest.raises(TableError, match=rf"0{{19}}4.json cannot be read from line 4 on; version 3 is .*{FIX}"):
+        lake.version(TABLE)
+
+
 @pytest.mark.parametrize("content", [None, b"", b'{"version"'])
 def test_a_pointer_that_says_nothing_does_no_harm(checkpointed: Lake, content: bytes | None) -> None:
     pointer = checkpointed.path(TABLE) / LOG / POINTER
