@@ -175,6 +175,8 @@ def explained(path: Path, verb: str) -> Iterator[None]:
             said += "; restore its files, or move that folder away and run refresh, which makes it again"
         elif _is_full(path, said):
             said = "the disk is full; free some space and run it again. The table is as it was"
+        elif "Permission denied" in said or "Read-only" in said:
+            said += "; let this user write there and run it again. The table is as it was"
         msg = f"cannot {verb} the table at {path}: {said}"
         raise TableError(msg) from error
 

@@ -146,5 +146,7 @@ def test_a_folder_that_may_not_be_written_names_the_table(tmp_path: Path) -> Non
             folder.chmod(0o755)
         for parent, mode in modes.items():
             parent.chmod(mode)
-    assert f"cannot write the table at {tmp_path}/{TABLE}" in said
+    assert said.startswith(f"cannot write the table at {tmp_path}/{TABLE}: ")
+    assert "Permission denied" in said
+    assert said.endswith("; let this user write there and run it again. The table is as it was")
     assert held(Lake(tmp_path)) == [("a", 1, day(1))]
