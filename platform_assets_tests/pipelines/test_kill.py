@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -52,20 +51,40 @@ def bad_row(there: Platform, day: Any, row: int) -> None:
     shop.land_rows(there.landing.root, "orders", day, rows)
 
 
-@pytest.fixture
-def nothing_made(empty_shop: Callable[..., Platform]) -> Platform:
-    """A shop in which six days have landed, one with a bad row."""
-    there = empty_shop("landed", days=LANDED, per_day=6)
+@pytest.fixture(scope="module")
+def landed(tmp_path_factory: pytest.TempPathFactory) -> Platform:
+    """A shop in which six days have landed, one with a bad row; nothing was made."""
+    root = tmp_path_factory.mktemp("landed") / "shop"
+    shop.land(root / "landing", days=LANDED, per_day=6)
+    there = shop.platform(root)
+    there.lake.root.mkdir()
     bad_row(there, ASKED.last, 0)
     return there
 
 
-@pytest.fixture
-def delivered_anew(nothing_made: Platform) -> Platform:
+@pytest.fixture(scope="module")
+def ingested(landed: Platform, tmp_path_factory: pytest.TempPathFactory) -> Platform:
     """The same, ingested; then one day was delivered anew, with a bad row of its own."""
-    materialize(nothing_made, shop.CATALOGUE, "orders", faults.run(0), days=LANDED)
-    bad_row(nothing_made, CHANGED, 2)
-    return nothing_made
+    there = faults.copy(landed, tmp_path_factory.mktemp("ingested") / "shop")
+    materialize(there, shop.CATALOGUE, "orders", faults.run(0), days=LANDED)
+    bad_row(there, CHANGED, 2)
+    return there
+
+
+@pytest.fixture(scope="module")
+def unkilled(ingested: Platform, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What comes of ingesting what was delivered anew, without a kill."""
+    return never_killed(ingested, tmp_path_factory.mktemp("unkilled") / "shop")
+
+
+@pytest.fixture
+def nothing_made(landed: Platform, tmp_path: Path) -> Platform:
+    return faults.copy(landed, tmp_path / "shop")
+
+
+@pytest.fixture
+def delivered_anew(ingested: Platform, tmp_path: Path) -> Platform:
+    return faults.copy(ingested, tmp_path / "shop")
 
 
 def finish(there: Platform, name: str = "orders") -> dict[str, Any]:
@@ -94,25 +113,24 @@ def require_old_or_new(there: Platform, before: dict[str, Any], wanted: dict[str
 
 @pytest.mark.parametrize("stop", STOPS, ids=str)
 def test_killed_at_a_step_and_run_again_it_is_as_if_it_had_not_been_killed(
-    delivered_anew: Platform, tmp_path: Path, stop: Stop
+    delivered_anew: Platform, unkilled: dict[str, Any], stop: Stop
 ) -> None:
-    wanted = never_killed(delivered_anew, tmp_path / "twin")
     before = faults.meaning(delivered_anew, "orders")
     others = faults.files_of_other_days(delivered_anew.lake, ORDERS, Days(CHANGED, CHANGED))
     faults.kill_at_stop(delivered_anew, "orders", ASKED, stop)
-    require_old_or_new(delivered_anew, before, wanted)
-    assert finish(delivered_anew) == wanted
+    require_old_or_new(delivered_anew, before, unkilled)
+    assert finish(delivered_anew) == unkilled
     assert faults.files_of_other_days(delivered_anew.lake, ORDERS, Days(CHANGED, CHANGED)) == others
     assert len(others) == len(LANDED) - 1
 
 
-def test_the_steps_are_hit_where_they_say(delivered_anew: Platform, tmp_path: Path) -> None:
-    wanted, before = never_killed(delivered_anew, tmp_path / "twin"), faults.meaning(delivered_anew, "orders")
+def test_the_steps_are_hit_where_they_say(delivered_anew: Platform, unkilled: dict[str, Any], tmp_path: Path) -> None:
+    before = faults.meaning(delivered_anew, "orders")
     found, orphans = [], {}
     for number, stop in enumerate((STOPS[4], STOPS[6], STOPS[9], STOPS[11], STOPS[14])):
         there = faults.copy(delivered_anew, tmp_path / str(number))
         faults.kill_at_stop(there, "orders", ASKED, stop)
-        found.append(require_old_or_new(there, before, wanted)[0])
+        found.append(require_old_or_new(there, before, unkilled)[0])
         orphans[stop] = len(list(there.lake.root.rglob("*.parquet"))) - len(
             list(delivered_anew.lake.root.rglob("*.parquet"))
         )
