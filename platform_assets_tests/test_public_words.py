@@ -12,7 +12,7 @@ import pytest
 from platform_assets import errors
 from platform_assets.compute import content_hash, contracts, metrics, point_in_time, preparation, splits, windows
 from platform_assets.declarations import catalogue, declaration, models, tables, times, views
-from platform_assets.lake import landing, ledger, writes
+from platform_assets.lake import damage, landing, ledger, repair, writes
 from platform_assets.lake import tables as lake_tables
 from platform_assets.pipelines import materialize, plan, run
 
@@ -45,6 +45,16 @@ PUBLIC: dict[ModuleType, set[str]] = {
     preparation: {"Preparation"},
     lake_tables: {"Lake", "explained"},
     writes: {"write", "plan_write", "WritePlan", "Written", "Provenance"},
+    damage: {
+        "LogDamage",
+        "FileDamage",
+        "damage_of_entry",
+        "damage_of_log",
+        "damaged_files",
+        "say_files",
+        "was_named",
+    },
+    repair: {"set_back", "GoneBack"},
     landing: {"Landing", "Landed"},
     ledger: {"Entry", "record", "entries", "latest", "days"},
     materialize: {"materialize"},

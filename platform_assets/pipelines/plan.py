@@ -19,10 +19,12 @@ from platform_assets.declarations.tables import Source
 from platform_assets.declarations.times import Days, day_ranges
 from platform_assets.declarations.views import TrainingDataset
 from platform_assets.lake import ledger
+from platform_assets.lake.repair import LOST
 from platform_assets.pipelines.run import Platform, version_of
 
 NEVER = "never materialized"
 CODE = "its declaration changed"
+BACK = "its table was set back"
 FILES = "its landed files changed"
 
 
@@ -82,7 +84,7 @@ def plan(platform: Platform, catalogue: Catalogue, *, now: datetime) -> Plan:
             if entry is None or not there:
                 reasons.setdefault(NEVER, set()).add(day)
             elif entry.fingerprint != catalogue.fingerprints[declaration.name]:
-                reasons.setdefault(CODE, set()).add(day)
+                reasons.setdefault(BACK if entry.fingerprint == LOST else CODE, set()).add(day)
             elif isinstance(declaration, Source) and _landed_anew(platform, declaration, day, entry):
                 reasons.setdefault(FILES, set()).add(day)
         recorded = {day: entry for day, entry in latest.items() if day in candidates}

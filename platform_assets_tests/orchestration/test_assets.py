@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import dagster as dg
 import polars as pl
 import pytest
 from dagster import DagsterEventType
+from dagster._core.definitions.data_version import CachingStaleStatusResolver
+from dagster._core.loader import LoadingContextForTest
 from polars.testing import assert_frame_equal
 
 from platform_assets.declarations.times import Days
 from platform_assets.pipelines.checks import checks_of
+from platform_assets.pipelines.plan import plan
 from platform_assets_tests import shop
 from platform_assets_tests.orchestration.conftest import Deployment, deployed
 
@@ -206,3 +209,31 @@ def test_an_undeclared_failure_keeps_its_traceback(there: Deployment, tmp_path: 
     assert failure.user_failure_data is None
     assert "ZeroDivisionError" in str(failure.error)
     assert DagsterEventType.ASSET_CHECK_EVALUATION not in {event.event_type for event in result.all_events}
+
+
+def status_of(there: Deployment, name: str, day: date) -> str:
+    """What Dagster itself says of a day."""
+    graph = there.definitions.resolve_asset_graph()
+    resolver = CachingStaleStatusResolver(there.instance, graph, LoadingContextForTest(there.instance))
+    return resolver.get_status(there.key(name), str(day)).value
+
+
+# Dagster keeps one data version for all days of a range, so that of a day alone is another; our plan knows better.
+@pytest.mark.parametrize(("made", "says"), [(ONE_DAY, "FRESH"), (SIX_DAYS, "STALE")], ids=str)
+def test_equal_content_leaves_what_reads_it_fresh_by_day_in_dagsters_own_terms_too(
+    there: Deployment, made: Days, says: str
+) -> None:
+    shop.land(there.settings.landing, SIX_DAYS)
+    for name in ("orders", "product_sales"):
+        assert there.execute(name, days=made).success
+    version = there.version("orders")
+    shop.land_rows(there.settings.landing, "orders", FIRST, shop.rows_to_land("orders", FIRST)[::-1])
+    assert there.execute("orders", days=ONE_DAY).success
+    assert there.version("orders") == version, "the same rows in another order make no version"
+    assert status_of(there, "product_sales", FIRST) == says
+    step = plan(there.platform, there.catalogue, now=datetime.now(UTC))["product_sales"]
+    assert FIRST not in {day for days in (step.days if step else None) or () for day in days}
+    shop.land_rows(there.settings.landing, "orders", FIRST, shop.rows_to_land("orders", FIRST)[1:])
+    assert there.execute("orders", days=ONE_DAY).success
+    assert there.version("orders") == (version or 0) + 1
+    assert status_of(there, "product_sales", FIRST) == "STALE"
