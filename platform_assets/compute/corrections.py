@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
+_ROW = "__row"
+
 
 def fold(
     rows: pl.DataFrame,
@@ -42,11 +44,22 @@ def fold(
     """
     told_by = list(dict.fromkeys([*keys, event_time]))
     laid = rows.sort(*told_by, corrected_at, nulls_last=False)
-    again = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(1)) for name in (*told_by, *values))
-    versions = laid.filter(~again).with_columns(pl.max_horizontal(known_at, corrected_at).alias(known_at))
-    overtaken_from = pl.col(known_at).cum_min(reverse=True).shift(-1).over(told_by)
-    # What stood between two equal versions may just have gone.
-    return versions.filter(overtaken_from.is_null() | (pl.col(known_at) < overtaken_from)).filter(~again)
+    is_same_row, is_equal = (
+        pl.all_horizontal([pl.lit(value=True), *(pl.col(name).eq_missing(pl.col(name).shift(1)) for name in names)])
+        for names in (told_by, values)
+    )
+    told = laid.with_columns((~is_same_row).cum_sum().alias(_ROW))
+    is_again = (pl.col(_ROW) == pl.col(_ROW).shift(1)).fill_null(value=False) & is_equal
+    versions = told.filter(~is_again).with_columns(pl.max_horizontal(known_at, corrected_at).alias(known_at))
+    overtaken = versions.filter(pl.col(_ROW) == pl.col(_ROW).shift(1), pl.col(known_at) <= pl.col(known_at).shift(1))
+    if len(overtaken):
+        touched = pl.col(_ROW).is_in(overtaken[_ROW].unique().implode())
+        overtaken_from = pl.col(known_at).cum_min(reverse=True).shift(-1).over(_ROW)
+        left = versions.filter(touched).filter(overtaken_from.is_null() | (pl.col(known_at) < overtaken_from))
+        # What stood between two equal versions may just have gone.
+        left = left.filter(~is_again)
+        versions = pl.concat([versions.filter(~touched), left]).sort(_ROW, known_at)
+    return versions.drop(_ROW)
 
 
 def superseded_at(*, keys: Sequence[str], event_time: str, known_at: str) -> pl.Expr:

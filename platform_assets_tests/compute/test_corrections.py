@@ -90,7 +90,9 @@ def test_a_late_row_is_known_from_its_delivery_and_other_rows_stay() -> None:
 def test_what_is_corrected_before_it_could_be_known_is_replaced() -> None:
     plan = [row("a", 30, 20, 7)]
     assert versions((None, plan), (10, [row("a", 30, 20, 8)])) == [("a", 30, 20, 8)]
-    assert versions((None, plan), (10, [row("a", 30, 5, 8)])) == [("a", 30, 10, 8)], "known sooner than what it replaces"
+    assert versions((None, plan), (10, [row("a", 30, 5, 8)])) == [("a", 30, 10, 8)], (
+        "known sooner than what it replaces"
+    )
     assert versions((None, plan), (10, [row("a", 30, 40, 8)]), (12, [row("a", 30, 1, 9)])) == [("a", 30, 12, 9)]
     back = versions((None, [row("a", 1, 2, 7)]), (10, [row("a", 1, 40, 8)]), (12, [row("a", 1, 2, 7)]))
     assert back == [("a", 1, 2, 7)], "the change was taken back before anybody could know it"
@@ -176,4 +178,6 @@ def test_versions_give_way_to_each_other(history: Any, minute: int) -> None:
     seen = known.filter(pl.col("known") <= at(minute), (pl.col("until") > at(minute)) | pl.col("until").is_null())
     expected = list(naive_as_known(found.to_dicts(), **TOLD_BY, now=at(minute)).values())
     assert_frame_equal(seen.drop("until"), pl.DataFrame(expected, schema=SCHEMA), check_row_order=False)
-    assert known.filter(pl.col("until").is_null()).height == found.select(pl.struct("k", "j", "event").n_unique()).item()
+    assert (
+        known.filter(pl.col("until").is_null()).height == found.select(pl.struct("k", "j", "event").n_unique()).item()
+    )
