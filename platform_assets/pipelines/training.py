@@ -83,6 +83,7 @@ def build_training_dataset(
         facts={f"{part} rows": counts.get(part, 0) for part in ("fit", "select", "report")},
     )
     facts = {
+        "features as known": dataset.view.known,
         **{f"{part} rows": counts.get(part, 0) for part in ("fit", "select", "report")},
         **{f"{part} positives": positives.get(part, 0.0) for part in ("fit", "select", "report")},
         "left out: neither positive nor negative": undecided,
