@@ -317,6 +317,7 @@ def _manifest(platform: Platform, catalogue: Catalogue, model: Model, inputs: In
             "table": asset_name(catalogue.name, model.training.name),
             "version": inputs.versions[model.training.name],
             "content_hash": made_of.get("platform.content_hash"),
+            "features_as_known": model.training.view.known,
             "inputs": json.loads(made_of.get("platform.inputs", "{}")),
         },
     }

@@ -15,6 +15,7 @@ from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.names import quarantine_folder
 from platform_assets.declarations.times import Days, Window
 from platform_assets.errors import ContractError, LandedFileError
+from platform_assets.lake.landing import Landing
 from platform_assets.pipelines import feature
 from platform_assets.pipelines import publish as publishing
 from platform_assets.pipelines.plan import FILES, plan
@@ -224,6 +225,26 @@ def test_a_run_that_is_killed_anywhere_is_made_good_by_the_next(
     for folder in ("quotes/quotes", QUARANTINE):
         rows = [found.lake.scan(folder).sort(pl.all()).collect() for found in (there, fresh)]
         assert_frame_equal(*rows)
+
+
+@pytest.mark.parametrize("moment", ["_read_text", "_inspected"])
+def test_a_correction_that_lands_while_its_day_is_read_is_planned_afterwards(
+    there: Platform, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    honest = getattr(Landing, moment)
+
+    def interrupted(landing: Landing, *arguments: Any) -> Any:
+        correct(there, [("chair", at(8), 90)])
+        return honest(landing, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Landing, moment, interrupted)
+        made = make(there, "quotes")
+    assert made.facts["corrections"] == 0
+    step = plan(there, quotes.CATALOGUE, now=shop.NOW)["quotes"]
+    assert step is not None
+    assert (step.days, step.reasons) == ((DAY,), {FILES: 1})
+    assert make(there, "quotes").facts["rows from corrections"] == 1
 
 
 def test_days_alone_and_together_are_the_same(there: Platform, empty_shop: Callable[..., Platform]) -> None:
