@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -356,6 +362,51 @@ def test_generated_deliveries_are_folded_as_by_hand(there: Platform) -> None:
     assert late > 20
     assert equal > 5
     assert replaced > 5, "rows that were corrected before they could be known"
+
+
+_INGESTING = """
+import itertools, sys
+from pathlib import Path
+from platform_assets.lake.landing import Landing
+from platform_assets_tests import quotes, shop
+from platform_assets_tests.pipelines.test_corrections import DAYS
+from dataclasses import replace
+
+there, folders = shop.platform(Path(sys.argv[1])), sys.argv[2:]
+for folder in itertools.cycle(folders):
+    shop.make(replace(there, landing=Landing(Path(folder))), "quotes", days=DAYS, catalogue=quotes.CATALOGUE)
+    print(folder, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_killed_runs_lose_and_double_nothing(there: Platform, empty_shop: Callable[..., Platform]) -> None:
+    """Runs that see ever more corrections are killed at any moment; the next one makes the day what its files say."""
+    dice = random.Random(3)
+    folders = []
+    for number in range(4):
+        correct(there, [("chair", at(8), 90 + number), ("lamp", at(8), -1)], when=CORRECTED + timedelta(hours=number))
+        folders.append(shutil.copytree(there.landing.root, there.landing.root.parent / f"landing-{number}"))
+    fresh = replace(empty_shop("fresh", days=DAYS, per_day=6), landing=there.landing)
+    wanted = make(fresh, "quotes")
+    assert wanted.facts["rows from corrections"] == 4
+    root = there.landing.root.parent
+    cut_short = 0
+    for _ in range(6):
+        command = [sys.executable, "-c", _INGESTING, str(root), *map(str, folders)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as ingesting:
+            assert ingesting.stdout is not None
+            assert ingesting.stdout.readline()
+            time.sleep(dice.uniform(0, 0.4))
+            ingesting.kill()
+        assert ingesting.returncode == -signal.SIGKILL
+        cut_short += make(there, "quotes").is_new
+        found = make(there, "quotes")
+        assert (found.hashes, found.is_new) == (wanted.hashes, False)
+        for table in ("quotes/quotes", QUARANTINE):
+            rows = [platform.lake.scan(table).sort(pl.all()).collect() for platform in (there, fresh)]
+            assert_frame_equal(*rows)
+    assert cut_short, "some run was killed while the table held something else"
 
 
 @pytest.mark.slow
