@@ -330,6 +330,28 @@ def test_a_function_that_looks_at_other_rows_sees_one_delivery_at_a_time(there: 
     ]
 
 
+def test_a_function_that_compares_rows_never_sees_two_versions_of_one(there: Platform) -> None:
+    def cheapest(raw: pl.LazyFrame) -> pl.LazyFrame:
+        """Each quote at the lowest price of its product and instant."""
+        lowest = pl.col("cents").min().over("product", "quoted_at")
+        return quotes.quotes.transform(raw).with_columns(lowest)
+
+    catalogue = shop.with_changed("quotes", catalogue=quotes.CATALOGUE, transform=cheapest)
+    correct(there, [("chair", at(8), 90)])
+    correct(there, [("chair", at(8), 110)], when=AGAIN)
+    make(there, "quotes", catalogue=catalogue)
+    assert [cents for product, *_, cents in held(there) if product == "chair"] == [100, 90, 110]
+
+
+def test_a_group_of_many_versions_knows_no_future(there: Platform) -> None:
+    for number in range(4):
+        correct(there, [(p, at(8), 90 + number) for p in quotes.PRODUCTS], when=CORRECTED + timedelta(hours=number))
+    make(there, "quotes")
+    found = check(make(there, "quote", days=DAY), "knows_no_future")
+    assert found.passed, found.description
+    assert found.facts["rows examined"] == 15, "three of five versions of each were known at the cut"
+
+
 def test_generated_deliveries_are_folded_as_by_hand(there: Platform) -> None:
     dice = random.Random(7)
     replaced = late = equal = 0
