@@ -47,7 +47,7 @@ PUBLIC: dict[ModuleType, set[str]] = {
     catalogue: {"Catalogue", "Reach", "calendar", "reach", "days_read", "days_affected"},
     point_in_time: {"point_in_time_join"},
     content_hash: {"content_hash", "content_hashes", "row_hashes"},
-    contracts: {"judge", "Verdict"},
+    contracts: {"judge", "together", "Verdict"},
     corrections: {"fold", "superseded_at"},
     windows: {"sums_at_ticks", "ratio", "minutes"},
     splits: {"split_by_time"},

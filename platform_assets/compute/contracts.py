@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -83,6 +84,19 @@ def judge(
         bad=_with_reasons(rows.filter(is_bad), marks.filter(is_bad), broken),
         failures={name: int(marks.get_column(name).sum()) for name in broken},
         examined=len(rows),
+    )
+
+
+def together(verdicts: Sequence[Verdict]) -> Verdict:
+    """One verdict on rows that were judged part by part, since a rule may compare rows and must not see two parts."""
+    failures: Counter[str] = Counter()
+    for verdict in verdicts:
+        failures.update(verdict.failures)
+    return Verdict(
+        good=pl.concat([verdict.good for verdict in verdicts]),
+        bad=pl.concat([verdict.bad for verdict in verdicts]),
+        failures=dict(failures),
+        examined=sum(verdict.examined for verdict in verdicts),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from platform_assets.compute.contracts import REASONS
+from platform_assets.compute.contracts import REASONS, together
 from platform_assets.compute.corrections import fold
 from platform_assets.compute.point_in_time import point_in_time_join
 from platform_assets.declarations.catalogue import Catalogue, calendar, days_read, reach
@@ -43,17 +43,22 @@ def ingest(platform: Platform, catalogue: Catalogue, source: Source, days: Days 
         raise LandedFileError(_explain_correction(catalogue, source, landed))
     if len(landed.unreadable) and source.on_invalid == "fail":
         raise LandedFileError(_explain_unreadable(catalogue, source, landed))
-    rows = _transformed(source, landed, _slices(catalogue, source, inputs, days))
-    verdict = require_contract(
-        catalogue,
-        source,
-        rows,
-        source.schema,
-        policy=source.on_invalid,
-        rules=_partition_rules(source, days),
-        carried=[FILE, LINE],
-        apart=[FILE],
-        where=_files_of(landed),
+    others = _slices(catalogue, source, inputs, days)
+    verdict = together(
+        [
+            require_contract(
+                catalogue,
+                source,
+                _transformed(source, rows, others),
+                source.schema,
+                policy=source.on_invalid,
+                rules=_partition_rules(source, days),
+                carried=[FILE, LINE],
+                apart=[FILE],
+                where=_files_of(landed),
+            )
+            for rows in _in_turn(landed)
+        ]
     )
     bad = pl.concat(
         [
@@ -261,19 +266,21 @@ def _run_sql(platform: Platform, group: FeatureGroup, slices: Mapping[str, pl.La
         raise ContractError(msg) from error
 
 
-def _transformed(source: Source, landed: Landed, others: Mapping[str, pl.LazyFrame]) -> pl.DataFrame:
-    """What a source's function makes of the landed rows, with the file and the line each row comes from.
+def _in_turn(landed: Landed) -> list[pl.DataFrame]:
+    """The rows of the first deliveries, those of the first corrections, and so on.
 
-    It sees the first deliveries together, then the first corrections, and so on: never two versions of a row.
+    A function or a rule may compare rows, and must not see two versions of one.
     """
-    turn = corrected_at().rank("dense").over(day_of_file()).fill_null(0).alias(_TURN)
     if not landed.corrections:
-        return _made(source, landed.rows, others)
+        return [landed.rows]
+    turn = corrected_at().rank("dense").over(day_of_file()).fill_null(0).alias(_TURN)
     turns = landed.rows.with_columns(turn).partition_by(_TURN, include_key=False, maintain_order=True)
-    return pl.concat([_made(source, rows, others) for rows in turns or [landed.rows]])
+    return turns or [landed.rows]
 
 
-def _made(source: Source, landed: pl.DataFrame, others: Mapping[str, pl.LazyFrame]) -> pl.DataFrame:
+def _transformed(source: Source, landed: pl.DataFrame, others: Mapping[str, pl.LazyFrame]) -> pl.DataFrame:
+    """What a source's function makes of landed rows, with the file and the line each row comes from."""
+
     def made(rows: pl.DataFrame) -> pl.DataFrame:
         found = source.transform(rows.lazy(), **others).collect()
         if len(found) == len(rows):

@@ -8,7 +8,7 @@ import dataframely as dy
 import polars as pl
 import pytest
 
-from platform_assets.compute.contracts import DUPLICATE, REASONS, judge
+from platform_assets.compute.contracts import DUPLICATE, REASONS, judge, together
 
 
 class Priced(dy.Schema):
@@ -129,3 +129,12 @@ def test_a_row_that_breaks_another_rule_is_bad_in_the_file_that_has_it() -> None
     verdict = judge(files, Priced, carried=["line", "file"], apart=["file"])
     assert verdict.good["line"].to_list() == [0, 2]
     assert {line: set(why) for line, why in reasons(verdict.bad).items()} == {1: {"price|max", "even"}}
+
+
+def test_rows_that_were_judged_part_by_part_have_one_verdict() -> None:
+    parts = [rows(("a", 2, 0.0), ("b", 101, 0.0)), rows(), rows(("a", 4, 0.0), ("a", 4, 0.0), ("c", 3, 0.0))]
+    verdict = together([judge(part, Priced, carried=["line"]) for part in parts])
+    assert verdict.good["price"].to_list() == [2, 4]
+    assert verdict.bad["line"].to_list() == [1, 1, 2]
+    assert verdict.failures == {"price|max": 1, "even": 2, DUPLICATE: 1}
+    assert verdict.examined == 5

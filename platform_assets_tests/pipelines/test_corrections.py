@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import dataframely as dy
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
@@ -341,6 +342,20 @@ def test_a_function_that_compares_rows_never_sees_two_versions_of_one(there: Pla
     correct(there, [("chair", at(8), 110)], when=AGAIN)
     make(there, "quotes", catalogue=catalogue)
     assert [cents for product, *_, cents in held(there) if product == "chair"] == [100, 90, 110]
+
+
+class OneAtATime(quotes.Quotes):
+    @dy.rule()
+    def one_price_at_a_time(cls) -> pl.Expr:
+        return pl.col("cents").n_unique().over("product", "quoted_at") == 1
+
+
+def test_a_rule_that_compares_rows_never_sees_two_versions_of_one(there: Platform) -> None:
+    catalogue = shop.with_changed("quotes", catalogue=quotes.CATALOGUE, schema=OneAtATime, on_invalid="fail")
+    correct(there, [("chair", at(8), 90)])
+    correct(there, [("chair", at(8), 80)], when=AGAIN)
+    made = make(there, "quotes", catalogue=catalogue)
+    assert (made.facts["rows from corrections"], check(made, "contract").facts["rows examined"]) == (2, 17)
 
 
 def test_a_group_of_many_versions_knows_no_future(there: Platform) -> None:
