@@ -81,7 +81,7 @@ def bring_up_to_date(settings: Settings, *, catalogue_name: str, only_plan: bool
         return
     with open_instance(settings) as instance:
         stale = with_unrecorded(stale, catalogue, compare_records(instance, platform, catalogue))
-        if not stale.steps or stale.waiting:
+        if not stale.steps or stale.waiting or stale.early:
             show_plan(out, catalogue, stale)
         runs = divide(catalogue, stale)
         if runs:

@@ -16,14 +16,15 @@ import pytest
 from rich.console import Console
 
 from platform_assets.cli import main
+from platform_assets.declarations.times import Days
 from platform_assets.defs.flights.catalogue import CATALOGUE
 from platform_assets.defs.flights.upstream import land
 from platform_assets.orchestration.instance import open_instance
 from platform_assets.orchestration.refresh import Progress
 from platform_assets.orchestration.resources import resources
-from platform_assets.pipelines.plan import plan
+from platform_assets.pipelines.plan import Plan, plan
 from platform_assets.settings import load_settings
-from platform_assets.terminal import Follow
+from platform_assets.terminal import Follow, show_plan
 
 LIGHT_HEADED = ("mlflow", "lightgbm", "matplotlib", "pandas", "sklearn", "shap")
 
@@ -149,6 +150,20 @@ def test_a_plan_changes_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     assert "365 days have not landed" in out
     assert max(map(len, out.splitlines())) <= 80
     assert {path: path.stat().st_mtime_ns for path in data.rglob("*")} == before
+
+
+def test_a_landed_day_that_is_not_over_is_said() -> None:
+    text = io.StringIO()
+    early = {
+        "schedule": (Days(date(2013, 12, 30), date(2013, 12, 30)),),
+        "assignments": (Days(date(2013, 12, 28), date(2013, 12, 28)), Days(date(2013, 12, 30), date(2013, 12, 31))),
+    }
+    show_plan(Console(file=text, width=80, highlight=False), CATALOGUE, Plan(steps=(), early=early))
+    assert text.getvalue().splitlines() == [
+        "! flights/schedule: 1 landed day not over yet, from 2013-12-30",
+        "! flights/assignments: 3 landed days not over yet, from 2013-12-28",
+        "✓ flights: everything is up to date, nothing to do",
+    ]
 
 
 def test_stopped_by_control_c_keeps_what_was_finished(tmp_path: Path) -> None:

@@ -10,7 +10,16 @@ from types import ModuleType
 import pytest
 
 from platform_assets import errors
-from platform_assets.compute import content_hash, contracts, metrics, point_in_time, preparation, splits, windows
+from platform_assets.compute import (
+    content_hash,
+    contracts,
+    corrections,
+    metrics,
+    point_in_time,
+    preparation,
+    splits,
+    windows,
+)
 from platform_assets.declarations import catalogue, declaration, models, tables, times, views
 from platform_assets.lake import damage, landing, ledger, repair, writes
 from platform_assets.lake import tables as lake_tables
@@ -38,7 +47,8 @@ PUBLIC: dict[ModuleType, set[str]] = {
     catalogue: {"Catalogue", "Reach", "calendar", "reach", "days_read", "days_affected"},
     point_in_time: {"point_in_time_join", "point_in_time_joins", "Features"},
     content_hash: {"content_hash", "content_hashes", "row_hashes"},
-    contracts: {"judge", "Verdict"},
+    contracts: {"judge", "together", "Verdict"},
+    corrections: {"fold", "superseded_at"},
     windows: {"sums_at_ticks", "ratio", "minutes"},
     splits: {"split_by_time"},
     metrics: {"Performance", "performance", "performance_by", "Averages"},
@@ -55,10 +65,10 @@ PUBLIC: dict[ModuleType, set[str]] = {
         "was_named",
     },
     repair: {"set_back", "GoneBack"},
-    landing: {"Landing", "Landed"},
+    landing: {"Landing", "Landed", "Delivery", "day_of_file", "corrected_at"},
     ledger: {"Entry", "record", "entries", "latest", "days"},
     materialize: {"materialize"},
-    plan: {"plan", "Plan", "Step"},
+    plan: {"plan", "Plan", "Step", "landed_early"},
     run: {"Platform", "Run", "Materialization", "Inputs", "CheckResult", "provenance", "enter", "version_of"},
 }
 
@@ -77,6 +87,7 @@ FIELDS: dict[type, tuple[str, ...]] = {
         "event_time",
         "partitions",
         "on_invalid",
+        "on_correction",
     ),
     tables.FeatureGroup: (
         "name",
@@ -124,6 +135,7 @@ FIELDS: dict[type, tuple[str, ...]] = {
         "transform",
         "features",
         "accepts_unknown",
+        "known",
     ),
     views.TrainingDataset: ("name", "description", "owners", "tags", "freshness", "view", "label", "split"),
     views.TimeSplit: ("select_from", "report_from", "report_until", "gap"),

@@ -24,12 +24,12 @@ import numpy as np
 import polars as pl
 
 from platform_assets.compute import sight
+from platform_assets.declarations.times import INSTANT, Known
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
-Known = Literal["then", "since"]
 Boundary = Literal["inclusive", "exclusive"]
 
 _QUESTION, _ENTITY, _AT = "__question", "__entity", "__at"
@@ -210,7 +210,7 @@ class _Timelines:
         """The rows that some question can see, as far as times and few entities tell."""
         if not len(self.at):
             return rows.clear()
-        first, last = (pl.lit(int(x), pl.Int64).cast(pl.Datetime("us", "UTC")) for x in (self.at.min(), self.at.max()))
+        first, last = (pl.lit(int(x), pl.Int64).cast(INSTANT) for x in (self.at.min(), self.at.max()))
         event, when_known = (_comparable(name, group.schema[name]) for name in (group.event_time, group.known_at))
         rows = rows.filter(event <= last)
         if known == "then" and group.known_at != group.event_time:
@@ -359,7 +359,7 @@ def _steps(rows: int) -> ModuleType:
 
 def _comparable(column: str, dtype: pl.DataType) -> pl.Expr:
     """An instant to compare with UTC microseconds; of a plain column a file's statistics can tell."""
-    return pl.col(column) if dtype == pl.Datetime("us", "UTC") else _instant(column)
+    return pl.col(column) if dtype == INSTANT else _instant(column)
 
 
 def _instant(column: str) -> pl.Expr:

@@ -83,6 +83,7 @@ def build_training_dataset(
         facts={f"{part} rows": counts.get(part, 0) for part in ("fit", "select", "report")},
     )
     facts = {
+        "features as known": dataset.view.known,
         **{f"{part} rows": counts.get(part, 0) for part in ("fit", "select", "report")},
         **{f"{part} positives": positives.get(part, 0.0) for part in ("fit", "select", "report")},
         "left out: neither positive nor negative": undecided,
@@ -316,6 +317,7 @@ def _manifest(platform: Platform, catalogue: Catalogue, model: Model, inputs: In
             "table": asset_name(catalogue.name, model.training.name),
             "version": inputs.versions[model.training.name],
             "content_hash": made_of.get("platform.content_hash"),
+            "features_as_known": model.training.view.known,
             "inputs": json.loads(made_of.get("platform.inputs", "{}")),
         },
     }

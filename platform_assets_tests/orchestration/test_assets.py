@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -15,9 +16,10 @@ from dagster._core.loader import LoadingContextForTest
 from polars.testing import assert_frame_equal
 
 from platform_assets.declarations.times import Days
+from platform_assets.orchestration.metadata import definition_metadata
 from platform_assets.pipelines.checks import checks_of
 from platform_assets.pipelines.plan import plan
-from platform_assets_tests import shop
+from platform_assets_tests import quotes, shop
 from platform_assets_tests.orchestration.conftest import Deployment, deployed
 
 FIRST = date(2024, 3, 11)
@@ -115,6 +117,18 @@ def test_versions_of_inputs_are_shown(full: Deployment) -> None:
     shown = {title: value.value for title, value in event.asset_materialization.metadata.items()}
     assert shown["version of return_model"] == shown["model version"] == 1
     assert shown["version of orders_asked"] == full.version("orders_asked")
+
+
+def test_how_features_are_known_is_shown_and_recorded(full: Deployment) -> None:
+    for name in ("orders_asked", "returns_dataset"):
+        event = full.instance.get_latest_materialization_event(full.key(name))
+        assert event.asset_materialization.metadata["features as known"].value == "then"
+    shown = definition_metadata(quotes.CATALOGUE, quotes.orders_priced_since, "somewhere")
+    assert (shown["known"], shown["fingerprint"]) == ("since", quotes.CATALOGUE.fingerprints["orders_priced_since"])
+    assert definition_metadata(quotes.CATALOGUE, quotes.quotes, "somewhere")["on correction"] == "keep"
+    run_id = full.platform.registry.client.get_model_version("shop.return_model", "1").run_id
+    manifest = full.platform.registry.client.download_artifacts(run_id, "manifest.json", str(full.settings.data))
+    assert json.loads(Path(manifest).read_text())["training_dataset"]["features_as_known"] == "then"
 
 
 def test_a_blocking_check_that_fails_stops_what_is_downstream_in_the_run(there: Deployment) -> None:
