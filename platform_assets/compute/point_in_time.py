@@ -242,6 +242,7 @@ class _Search:
     def __init__(self, timelines: _Timelines, values: pl.Schema, *, then: bool, strictly: bool) -> None:
         self._lines, self._values, self._then, self._strictly = timelines, values, then, strictly
         self._board, self._rivals = sight.empty_board(timelines.at), sight.empty_rivals(timelines.starts)
+        self._near = timelines.starts[:-1].copy()
         times = {_EVENT: pl.Int64(), _KNOWN: pl.Int64(), _SLOT: pl.Int64()}
         self._kept = pl.DataFrame(schema={**values, **times})
         self._new: list[pl.DataFrame] = []
@@ -251,11 +252,12 @@ class _Search:
         """Look at rows (both times in microseconds, and the values) of these entities."""
         slot = np.empty(len(rows), dtype=np.int64)
         event, known = rows.get_column(_EVENT).to_numpy(), rows.get_column(_KNOWN).to_numpy()
+        lines = self._lines
         _steps(len(rows)).take_in(
-            entity, event, known, self._then, self._strictly, self._lines.starts, self._rivals, self._board, slot
+            entity, event, known, self._then, self._strictly, lines.starts, self._rivals, self._near, self._board, slot
         )
-        places = rows.with_columns(pl.Series(_SLOT, slot))
-        self._new.append(places.filter(self._still_best(places)).select(self._kept.columns))
+        places = rows.select(*self._values, _EVENT, _KNOWN, pl.Series(_SLOT, slot))
+        self._new.append(places.filter(self._still_best(places)))
         self._waiting += len(self._new[-1])
         if self._waiting > _ENOUGH_LOSERS + len(self._lines.at):
             self._settle()

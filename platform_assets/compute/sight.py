@@ -30,9 +30,7 @@ def empty_board(at: Integers) -> Integers:
 
 def empty_rivals(starts: Integers) -> Integers:
     """What the compiled form of `take_in` remembers of each entity, before any row."""
-    rivals = np.full((len(starts) - 1, 3), NEVER, dtype=np.int64)
-    rivals[:, 2] = starts[:-1]
-    return rivals
+    return np.full((len(starts) - 1, 2), NEVER, dtype=np.int64)
 
 
 def look_up(keys: Integers, low: int, numbers: Entities, entity: Entities) -> None:
@@ -50,6 +48,7 @@ def take_in(
     strictly: bool,  # noqa: FBT001
     starts: Integers,
     rival: Integers,  # noqa: ARG001 - what the compiled form goes by
+    near: Integers,  # noqa: ARG001 - likewise
     board: Integers,
     slot: Integers,
 ) -> None:
@@ -63,6 +62,7 @@ def take_in(
         strictly: whether a question at that very instant does not see it yet.
         starts: where each entity's timeline starts on the board, with the end of the last behind it.
         rival: of `empty_rivals`; not used.
+        near: a copy of `starts`; not used.
         board: see above; changed.
         slot: filled.
     """

@@ -1,7 +1,7 @@
 """The loops of `sight`, compiled: row by row, in one pass and without sorting.
 
 A row is beaten without a look at the board when its entity's `rival` is of a newer event and came into sight no later:
-`rival` holds per entity the time of the question before the rival's slot, the rival's event time and its slot. Rows
+`rival` holds per entity the time of the question before the rival's slot and the rival's event time, `near` its slot. Rows
 are gone through from the last to the first, so that where they come in order of time all but one of each slot are
 beaten at once. Starting the compiler takes most of a second in every process, so this is for many rows.
 """
@@ -46,10 +46,11 @@ def take_in(  # noqa: C901, PLR0912 - one loop, so that it can be compiled as on
     strictly: bool,  # noqa: FBT001
     starts: Integers,
     rival: Integers,
+    near: Integers,
     board: Integers,
     slot: Integers,
 ) -> None:
-    """Enter rows on the board; as in `sight`, but with the use of `rival` that the module tells of."""
+    """Enter rows on the board; as in `sight`, but with the use of `rival` and `near` that the module tells of."""
     for i in range(len(entity) - 1, -1, -1):
         slot[i] = -1
         e = entity[i]
@@ -61,7 +62,7 @@ def take_in(  # noqa: C901, PLR0912 - one loop, so that it can be compiled as on
         if event[i] < rival[e, 1] and seen > rival[e, 0]:
             continue
         # From the slot of the rival on in growing steps, then by halves.
-        start, end, low = starts[e], starts[e + 1], rival[e, 2]
+        start, end, low = starts[e], starts[e + 1], near[e]
         high = low
         step = 1
         if low < end and board[low, 0] < seen:
@@ -95,7 +96,7 @@ def take_in(  # noqa: C901, PLR0912 - one loop, so that it can be compiled as on
             slot[i] = low
         rival[e, 0] = board[low - 1, 0] if low > start else NEVER
         rival[e, 1] = board[low, 1]
-        rival[e, 2] = low
+        near[e] = low
 
 
 @_compiled
