@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -22,6 +22,8 @@ ATTEMPTS = 8
 """How often a commit is tried when other writers are faster."""
 PARTITIONS_KEY = "platform.partitions"
 """Commit metadata: the days a commit rewrote, as JSON pairs of first and last."""
+MAINTENANCE = ("OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES")
+"""The operations of commits that change no row."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,10 @@ class Lake:
                 return None
         return self.open(folder).version()
 
+    def table_id(self, folder: str) -> str:
+        """What Delta calls this table and no other; one that is removed and made again has a new one."""
+        return str(self.open(folder).metadata().id)
+
     def scan(self, folder: str, *, version: int | None = None, days: Days | None = None) -> pl.LazyFrame:
         """Read a table lazily, only the files of `days` when they are given."""
         with explained(self.path(folder), "read"):
@@ -73,41 +79,27 @@ class Lake:
         found = table.history(limit=wanted) if wanted > 0 else []
         return None if len(found) < wanted else [commit for commit in found if commit["version"] <= until]
 
-    def changed_days(self, folder: str, *, since: int, until: int) -> set[date] | None:
-        """The days rewritten by the versions after `since` up to `until`.
+    def changes(self, folder: str, *, since: int, until: int) -> dict[int, set[date | None] | None]:
+        """What each version after `since` up to `until` changed, from the log.
 
         Returns:
-            The days, or None when a commit in between is gone or does not say what it changed.
+            Per version its days, `{None}` for a table without days, an empty set for maintenance; None where the
+            commit does not say, and for all of them when one is gone.
         """
-        return self.changed_days_since(folder, versions=[since], until=until)[since]
-
-    def changed_days_since(self, folder: str, *, versions: Iterable[int], until: int) -> dict[int, set[date] | None]:
-        """For each of many versions the days rewritten after it up to `until`, from one look at the log."""
-        wanted = sorted(set(versions), reverse=True)
-        behind = [version for version in wanted if version < until]
-        found: dict[int, set[date] | None] = {version: set() for version in wanted}
-        commits = self.commits(folder, since=behind[-1], until=until) if behind else []
-        changed: set[date] | None = set() if commits is not None else None
-        newest_first = iter(commits or [])
-        commit = next(newest_first, None)
-        for version in behind:
-            while changed is not None and commit is not None and commit["version"] > version:
-                said = _days_of_commit(commit)
-                changed = None if said is None else changed | said
-                commit = next(newest_first, None)
-            found[version] = changed
-        return found
+        commits = self.commits(folder, since=since, until=until) if since < until else []
+        said = {commit["version"]: _changed_by(commit) for commit in commits or ()}
+        return {version: said.get(version) for version in range(since + 1, until + 1)}
 
 
-def _days_of_commit(commit: Mapping[str, Any]) -> set[date] | None:
-    """The days that one commit rewrote; None when it does not say."""
-    if commit.get("operation") in ("OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES"):
+def _changed_by(commit: Mapping[str, Any]) -> set[date | None] | None:
+    """The days that one commit rewrote (None for all of a table without days); None when it does not say."""
+    if commit.get("operation") in MAINTENANCE:
         return set()
     said = commit.get(PARTITIONS_KEY)
     if said is None:
         return None
-    ranges = (Days(date.fromisoformat(first), date.fromisoformat(last)) for first, last in json.loads(said))
-    return {day for days in ranges for day in days}
+    ranges = [Days(date.fromisoformat(first), date.fromisoformat(last)) for first, last in json.loads(said)]
+    return {day for days in ranges for day in days} if ranges else {None}
 
 
 @contextmanager
