@@ -22,7 +22,9 @@ ATTEMPTS = 8
 """How often a commit is tried when other writers are faster."""
 PARTITIONS_KEY = "platform.partitions"
 """Commit metadata: the days a commit rewrote, as JSON pairs of first and last."""
-MAINTENANCE = ("OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES")
+LOG = "_delta_log"
+"""The folder of a table's log."""
+CHANGES_NOTHING = ("OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES")
 """The operations of commits that change no row."""
 
 
@@ -41,12 +43,18 @@ class Lake:
 
         Raises:
             TableMissing: when nothing was ever written there.
-            TableError: when its log cannot be read.
+            TableError: when the version was cleaned away, or its log cannot be read.
         """
         with explained(self.path(folder), "read"):
             try:
                 return DeltaTable(self.path(folder), version=version)
             except TableNotFoundError as error:
+                if version is not None and DeltaTable.is_deltatable(str(self.path(folder))):
+                    msg = (
+                        f"table {folder}: version {version} was cleaned away; read a newer one. What is to stay longer "
+                        "is named by a model's alias, or by Retention(audit=...) of the catalogue"
+                    )
+                    raise TableError(msg) from error
                 msg = f"table {folder}: nothing has been written to {self.path(folder)} yet; materialize {folder} first"
                 raise TableMissing(msg) from error
 
@@ -71,29 +79,46 @@ class Lake:
         """The days that have a file, from the log alone."""
         return {date.fromisoformat(partition[DAY]) for partition in self.open(folder, version=version).partitions()}
 
-    def commits(self, folder: str, *, since: int, until: int) -> list[dict[str, Any]] | None:
-        """What the versions after `since` up to `until` say of themselves, newest first; None when one is gone."""
-        table = self.open(folder)
-        # Asked at an older version, history() lists the newest commits all the same, under wrong numbers.
-        wanted = table.version() - since
-        found = table.history(limit=wanted) if wanted > 0 else []
-        return None if len(found) < wanted else [commit for commit in found if commit["version"] <= until]
+    def commit(self, folder: str, version: int) -> dict[str, Any] | None:
+        """What a version says of itself; None when it is gone from the log.
+
+        Read from the log itself: what `history()` says of a version is of another one when a writer commits meanwhile.
+        """
+        path = self.path(folder)
+        with explained(path, "read"):
+            try:
+                lines = (path / LOG / f"{version:020}.json").read_text().splitlines()
+            except FileNotFoundError:
+                return None
+            try:
+                said = [json.loads(line) for line in lines if '"commitInfo"' in line] or list(map(json.loads, lines))
+            except ValueError as error:
+                msg = f"version {version} of its log is damaged"
+                raise DeltaError(msg) from error
+        return next((dict(action["commitInfo"]) for action in said if "commitInfo" in action), {})
+
+    def made_by(self, folder: str, version: int) -> dict[str, Any] | None:
+        """The commit that made the rows of a version, before any maintenance; None when the log no longer has it."""
+        found = self.commit(folder, version)
+        while found is not None and found.get("operation") in CHANGES_NOTHING:
+            version -= 1
+            found = self.commit(folder, version)
+        return found
 
     def changes(self, folder: str, *, since: int, until: int) -> dict[int, set[date | None] | None]:
         """What each version after `since` up to `until` changed, from the log.
 
         Returns:
             Per version its days, `{None}` for a table without days, an empty set for maintenance; None where the
-            commit does not say, and for all of them when one is gone.
+            commit is gone, or does not say.
         """
-        commits = self.commits(folder, since=since, until=until) if since < until else []
-        said = {commit["version"]: _changed_by(commit) for commit in commits or ()}
-        return {version: said.get(version) for version in range(since + 1, until + 1)}
+        versions = range(since + 1, until + 1)
+        return {version: _changed_by(self.commit(folder, version) or {}) for version in versions}
 
 
 def _changed_by(commit: Mapping[str, Any]) -> set[date | None] | None:
     """The days that one commit rewrote (None for all of a table without days); None when it does not say."""
-    if commit.get("operation") in MAINTENANCE:
+    if commit.get("operation") in CHANGES_NOTHING:
         return set()
     said = commit.get(PARTITIONS_KEY)
     if said is None:
