@@ -33,6 +33,7 @@ MOST_PARTITIONS = 400
 _LARGE = 100 * 1024 * 1024
 """Files are merged into files of so many bytes."""
 _TRIES = 3
+_GONE = "the log no longer has it"
 _COMMITS_BETWEEN_CHECKPOINTS = 10
 _OF_VERSION = re.compile(r"(\d{20})\.(json|crc|checkpoint\..*parquet|checkpoint\.parquet)")
 
@@ -111,7 +112,8 @@ def plan_upkeep(
             kept.setdefault(version, []).append(READERS)
     there = _files_there(path)
     listed, lost = _files_listed(lake, table, kept, there)
-    whole = [version for version in kept if version not in lost]
+    # One whose files are missing holds the log: they may be restored.
+    logged = [version for version in kept if lost.get(version) != _GONE]
     reasons = {version: tuple(kept[version]) for version in sorted(kept)}
     if newest in lost:  # nothing goes from a table that is damaged: what is left may be needed to mend it
         return Upkeep(table=table, newest=newest, kept=reasons, lost=lost, log_from=oldest)
@@ -120,7 +122,7 @@ def plan_upkeep(
         for name, (size, changed_at) in there.items()
         if name not in listed and changed_at < since.timestamp()
     }
-    log_from = _rows_made_at(lake, table, min(whole))
+    log_from = _rows_made_at(lake, table, min(logged))
     if told_until is not None:
         log_from = min(log_from, max(told_until + 1, oldest))
     checkpoints = [version for name, version in entries.items() if ".checkpoint." in name]
@@ -186,7 +188,7 @@ def _files_listed(
         try:
             names = _files_of(lake.open(table, version=version))
         except TableError:
-            lost[version] = "the log no longer has it"
+            lost[version] = _GONE
             continue
         listed |= names
         missing = sorted(names - set(there))
