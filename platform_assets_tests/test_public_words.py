@@ -11,10 +11,11 @@ import pytest
 
 from platform_assets import errors
 from platform_assets.compute import content_hash, contracts, metrics, point_in_time, preparation, splits, windows
-from platform_assets.declarations import catalogue, declaration, models, tables, times, views
+from platform_assets.declarations import catalogue, declaration, models, retention, tables, times, views
 from platform_assets.lake import landing, ledger, writes
+from platform_assets.lake import retention as lake_retention
 from platform_assets.lake import tables as lake_tables
-from platform_assets.pipelines import materialize, plan, run
+from platform_assets.pipelines import maintenance, materialize, plan, run
 
 PUBLIC: dict[ModuleType, set[str]] = {
     declaration: {"Declaration", "Column", "columns_of", "is_storable", "parameters_of", "docstring_of"},
@@ -44,6 +45,9 @@ PUBLIC: dict[ModuleType, set[str]] = {
     metrics: {"Performance", "performance", "performance_by", "Averages"},
     preparation: {"Preparation"},
     lake_tables: {"Lake", "explained"},
+    retention: {"Retention"},
+    lake_retention: {"Upkeep", "Upkept", "plan_upkeep", "keep_up", "broken_versions"},
+    maintenance: {"Maintained", "plan_maintenance", "maintain", "needed_versions"},
     writes: {"write", "plan_write", "WritePlan", "Written", "Provenance"},
     landing: {"Landing", "Landed"},
     ledger: {
@@ -125,6 +129,7 @@ FIELDS: dict[type, tuple[str, ...]] = {
         "features",
         "accepts_unknown",
     ),
+    retention.Retention: ("audit", "readers"),
     views.TrainingDataset: ("name", "description", "owners", "tags", "freshness", "view", "label", "split"),
     views.TimeSplit: ("select_from", "report_from", "report_until", "gap"),
     models.Predictions: ("name", "description", "owners", "tags", "freshness", "model", "first"),
