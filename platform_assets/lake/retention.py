@@ -8,10 +8,11 @@ after a kill it is enough to run it again.
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -184,17 +185,55 @@ def _files_listed(
     """The files that versions list, and the versions that do not open or list a file that is not there."""
     listed: set[str] = set()
     lost: dict[int, str] = {}
-    for version in versions:
+    pending = _unbroken(versions)
+    while pending:
+        first, last = pending.pop()
         try:
-            names = _files_of(lake.open(table, version=version))
+            names = _files_of(lake.open(table, version=first))
         except TableError:
-            lost[version] = _GONE
+            lost[first] = _GONE
+            pending += [(first + 1, last)] if first < last else []
             continue
-        listed |= names
-        missing = sorted(names - set(there))
-        if missing:
-            lost[version] = f"{len(missing)} of its {len(names)} files are missing, for example {missing[0]}"
+        # Each further version lists some of what the one before it lists, and what it adds.
+        together = set(names)
+        for version in range(first + 1, last + 1):
+            added = _added_by(lake, table, version)
+            if added is None:
+                pending.append((version, last))
+                last = version - 1
+                break
+            together |= added
+        listed |= together
+        missing = sorted(together - set(there))
+        if missing and first < last:
+            middle = (first + last) // 2
+            pending += [(first, middle), (middle + 1, last)]
+        elif missing:
+            lost[first] = f"{len(missing)} of its {len(names)} files are missing, for example {missing[0]}"
     return listed, lost
+
+
+def _unbroken(versions: Iterable[int]) -> list[tuple[int, int]]:
+    """Versions as first and last of unbroken rows."""
+    found: list[tuple[int, int]] = []
+    for version in sorted(versions):
+        if found and version == found[-1][1] + 1:
+            found[-1] = (found[-1][0], version)
+        else:
+            found.append((version, version))
+    return found
+
+
+def _added_by(lake: Lake, table: str, version: int) -> set[str] | None:
+    """The files that a version added, from its entry in the log; None when that is gone."""
+    path = lake.path(table)
+    with explained(path, "read"):
+        try:
+            lines = (path / LOG / f"{version:020}.json").read_text().splitlines()
+        except FileNotFoundError:
+            return None
+    actions = [json.loads(line) for line in lines if '"add"' in line]
+    return {unquote(action["add"]["path"]) for action in actions if "add" in action}
 
 
 def _files_of(table: DeltaTable) -> set[str]:

@@ -239,6 +239,37 @@ def test_partitions_with_odd_names_lose_nothing_that_is_listed(tmp_path: Path) -
     assert len([file for file in lake.path(TABLE).rglob("*.parquet") if "_delta_log" not in file.parts]) == 3
 
 
+@pytest.mark.parametrize("gone", [None, 3])
+def test_the_files_of_many_versions_are_those_of_each(lake: Lake, gone: int | None) -> None:
+    """Looked at together, from the log; one after the other, as Delta opens them, is the twin."""
+    scattered(lake, 1)
+    lake.open(TABLE).optimize.compact()
+    put(lake, rows(("a", 9, 1)), days(1))
+    lake.open(TABLE, version=4).create_checkpoint()
+    if gone is not None:
+        (lake.path(TABLE) / "_delta_log" / f"{gone:020}.json").unlink()
+    newest = lake.version(TABLE)
+    assert newest == 10
+    for versions in ([*range(11)], [0, 1, 2, 5, 6, 7, 10], [2], [10], [4, 5, 9]):
+        opened: set[str] = set()
+        lost = {version for version in versions if version == gone}
+        for version in set(versions) - lost:
+            listed = pl.DataFrame(lake.open(TABLE, version=version).get_add_actions(flatten=True))
+            opened |= set(listed["path"])
+        found, without = retention._files_listed(
+            lake, TABLE, dict.fromkeys(versions), retention._files_there(lake.path(TABLE))
+        )
+        assert found == opened
+        assert set(without) == lost
+
+
+def test_of_many_versions_those_that_miss_a_file_are_named(lake: Lake) -> None:
+    for file in lake.open(TABLE, version=3).file_uris():
+        if "day=2024-03-01" in file:
+            Path(file).unlink()
+    assert set(planned(lake, now=later()).lost) == {3}
+
+
 def test_writers_meanwhile_lose_nothing_and_gain_nothing(tmp_path: Path) -> None:
     beside_writers(tmp_path, times=2, removes=0)
 
