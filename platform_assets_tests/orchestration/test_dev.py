@@ -153,7 +153,7 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
 
 def test_the_workspace_shows_every_asset_and_everything_automatic_runs(dev: Dev) -> None:
     keys = {tuple(node["assetKey"]["path"]) for node in dev.ask(ASSETS)["assetNodes"]}
-    assert keys == {("flights", declaration.name) for declaration in CATALOGUE.declarations}
+    assert keys == {("flights", name) for name in (*(d.name for d in CATALOGUE.declarations), "maintenance")}
     (repository,) = dev.ask(AUTOMATIC)["repositoriesOrError"]["nodes"]
     sensors = {s["name"]: s["sensorState"]["status"] for s in repository["sensors"]}
     schedules = {s["name"]: s["scheduleState"]["status"] for s in repository["schedules"]}
