@@ -92,6 +92,33 @@ def bring_up_to_date(settings: Settings, *, catalogue_name: str, only_plan: bool
     show_places(out, settings, NEXT)
 
 
+def maintain(settings: Settings, chosen: argparse.Namespace) -> int:
+    """Keep every project's tables small, or with `--plan` only say what would go."""
+    from platform_assets.declarations.names import MAINTENANCE
+    from platform_assets.orchestration.definitions import build_definitions
+    from platform_assets.orchestration.instance import open_instance
+    from platform_assets.orchestration.projects import find_catalogues
+    from platform_assets.orchestration.refresh import PlannedRun, carry_out
+    from platform_assets.orchestration.resources import resources
+    from platform_assets.pipelines.maintenance import plan_maintenance
+    from platform_assets.terminal import Follow, console, show_maintenance
+
+    if not settings.data.is_dir():
+        msg = f"there is no data folder {settings.data}; correct PLATFORM_DATA, or run refresh to make it"
+        raise SettingsError(msg)
+    out, platform = console(), resources(settings)["platform"].open()
+    for catalogue in find_catalogues():
+        show_maintenance(out, catalogue, *plan_maintenance(platform, catalogue, now=datetime.now(UTC)))
+        if not chosen.plan:
+            definitions, run = (
+                build_definitions(catalogue, settings=settings),
+                PlannedRun(names=(MAINTENANCE,), days=None),
+            )
+            with open_instance(settings) as instance, Follow(out, 1) as report:
+                carry_out(definitions, instance, catalogue, [run], report=report)
+    return 0
+
+
 def dev(settings: Settings, _: argparse.Namespace) -> int:
     """Serve the Dagster UI and run its daemon until interrupted."""
     from platform_assets.orchestration.instance import prepare_instance
@@ -175,15 +202,28 @@ def _require_free(host: str, port: int, setting: str) -> None:
         raise SettingsError(msg) from error
 
 
+_PLANS = {
+    refresh: "say what is out of date and why; change nothing",
+    maintain: "say what would be merged and removed; change nothing",
+}
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="platform-assets", description=__doc__.split(":", 1)[1].strip().capitalize())
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for function, name in ((refresh, "refresh"), (dev, "dev"), (mlflow, "mlflow"), (set_back, "set-back")):
+    known = (
+        (refresh, "refresh"),
+        (maintain, "maintain"),
+        (dev, "dev"),
+        (mlflow, "mlflow"),
+        (set_back, "set-back"),
+    )
+    for function, name in known:
         first_line = (function.__doc__ or "").splitlines()[0]
         command = commands.add_parser(name, help=first_line, description=first_line)
         command.set_defaults(run=function)
-        if function is refresh:
-            command.add_argument("--plan", action="store_true", help="say what is out of date and why; change nothing")
+        if function in _PLANS:
+            command.add_argument("--plan", action="store_true", help=_PLANS[function])
         if function is set_back:
             command.add_argument("table", metavar="TABLE", help="as the error names it, for example flights/departures")
     return parser

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Console
 from rich.live import Live
@@ -14,6 +14,7 @@ from rich.text import Text
 
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.names import asset_name
+from platform_assets.lake.retention import Upkeep
 from platform_assets.orchestration.refresh import Progress
 from platform_assets.pipelines.plan import Plan
 from platform_assets.pipelines.summary import Summary
@@ -88,6 +89,28 @@ def show_plan(out: Console, catalogue: Catalogue, plan: Plan) -> None:
         days = "" if step.days is None else f"{step.day_count}"
         table.add_row(asset_name(catalogue.name, step.name), days, ", ".join(step.reasons))
     out.print(table)
+
+
+def show_maintenance(out: Console, catalogue: Catalogue, plans: Sequence[Upkeep], failed: Mapping[str, str]) -> None:
+    """What maintenance would do, a line for each table that it would change."""
+    table = Table(box=None, pad_edge=False, show_header=True, header_style="dim")
+    table.add_column("table", overflow="fold")
+    for title in ("kept", "merges", "removes", "bytes", "log"):
+        table.add_column(title, justify="right")
+    for upkeep in plans:
+        log = f"from {upkeep.log_from}" if upkeep.log else ""
+        figures = (sum(upkeep.merges.values()), len(upkeep.removes), upkeep.bytes)
+        if upkeep.merges or upkeep.removes or upkeep.log:
+            table.add_row(upkeep.table, str(len(upkeep.kept)), *(f"{n:,}" if n else "" for n in figures), log)
+    if table.row_count:
+        out.print(table)
+    elif not failed:
+        out.print(f"[green]✓[/] {catalogue.name}: nothing to merge or to remove")
+    for upkeep in plans:
+        for version, why in upkeep.lost.items():
+            out.print(f"[red]✗[/] {upkeep.table} version {version} ({', '.join(upkeep.kept[version])}): {why}")
+    for name, why in failed.items():
+        out.print(f"[red]✗[/] {name}: {escape(why)}")
 
 
 def show_summary(out: Console, catalogue: Catalogue, summary: Summary) -> None:

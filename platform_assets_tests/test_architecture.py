@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "registry": {"errors", "declarations", "compute"},
     "pipelines": {"errors", "declarations", "compute", "lake", "registry"},
     "orchestration": {"errors", "settings", "declarations", "compute", "lake", "registry", "pipelines"},
-    "terminal": {"errors", "settings", "declarations", "pipelines", "orchestration"},
+    "terminal": {"errors", "settings", "declarations", "lake", "pipelines", "orchestration"},
     "cli": {"errors", "settings", "declarations", "lake", "registry", "pipelines", "orchestration", "terminal"},
     "definitions": set(),
     "defs": {"errors", "settings", "declarations", "compute", "orchestration", "cli"},

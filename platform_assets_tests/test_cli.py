@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import polars as pl
 import pytest
+from deltalake import DeltaTable, write_deltalake
 from rich.console import Console
 
 from platform_assets.cli import main
@@ -134,7 +136,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert stopped.value.code == 0
     out = capsys.readouterr().out
-    for command in ("refresh", "dev", "mlflow"):
+    for command in ("refresh", "maintain", "dev", "mlflow"):
         assert command in out
 
 
@@ -164,6 +166,38 @@ def test_a_landed_day_that_is_not_over_is_said() -> None:
         "! flights/assignments: 3 landed days not over yet, from 2013-12-28",
         "✓ flights: everything is up to date, nothing to do",
     ]
+
+
+def test_maintenance_says_what_would_go_and_then_it_goes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    table = tmp_path / "data" / "lake" / "flights" / "planes"
+    for value in range(3):
+        write_deltalake(table, pl.DataFrame({"tail_number": [f"N{value}"]}), mode="append")
+    dead = table / "part-of-a-killed-writer.parquet"
+    dead.write_bytes(bytes(1_234_567))
+    os.utime(dead, (0, 0))
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*")}
+
+    assert main(["maintain", "--plan"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    titles, line = (line.split() for line in out.splitlines())
+    assert titles == ["table", "kept", "merges", "removes", "bytes", "log"]
+    assert line == ["flights/planes", "3", "3", "1", "1,234,567"]
+    assert max(map(len, out.splitlines())) <= 80
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*")} == before
+
+    assert main(["maintain"]) == 0
+    assert "✓ flights/maintenance" in capsys.readouterr().out
+    assert not dead.exists()
+    assert len(DeltaTable(table).file_uris()) == 1
+    assert main(["maintain", "--plan"]) == 0
+    assert capsys.readouterr().out.strip() == "✓ flights: nothing to merge or to remove"
+
+
+def test_maintenance_without_a_data_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    said = refused(capsys, "maintain")
+    assert said == f"there is no data folder {tmp_path / 'data'}; correct PLATFORM_DATA, or run refresh to make it"
+    assert not (tmp_path / "data").exists()
 
 
 def test_stopped_by_control_c_keeps_what_was_finished(tmp_path: Path) -> None:

@@ -20,10 +20,11 @@ from platform_assets.compute import (
     splits,
     windows,
 )
-from platform_assets.declarations import catalogue, declaration, models, tables, times, views
+from platform_assets.declarations import catalogue, declaration, models, retention, tables, times, views
 from platform_assets.lake import damage, landing, ledger, repair, writes
+from platform_assets.lake import retention as lake_retention
 from platform_assets.lake import tables as lake_tables
-from platform_assets.pipelines import materialize, plan, run
+from platform_assets.pipelines import maintenance, materialize, plan, run
 
 PUBLIC: dict[ModuleType, set[str]] = {
     declaration: {"Declaration", "Column", "columns_of", "is_storable", "parameters_of", "docstring_of"},
@@ -54,6 +55,9 @@ PUBLIC: dict[ModuleType, set[str]] = {
     metrics: {"Performance", "performance", "performance_by", "Averages"},
     preparation: {"Preparation"},
     lake_tables: {"Lake", "explained"},
+    retention: {"Retention"},
+    lake_retention: {"Upkeep", "Upkept", "plan_upkeep", "keep_up", "broken_versions"},
+    maintenance: {"Maintained", "plan_maintenance", "maintain", "needed_versions"},
     writes: {"write", "plan_write", "WritePlan", "Written", "Provenance"},
     damage: {
         "LogDamage",
@@ -66,7 +70,17 @@ PUBLIC: dict[ModuleType, set[str]] = {
     },
     repair: {"set_back", "GoneBack"},
     landing: {"Landing", "Landed", "Delivery", "day_of_file", "corrected_at"},
-    ledger: {"Entry", "record", "entries", "latest", "days"},
+    ledger: {
+        "Entry",
+        "LastChanges",
+        "Ledger",
+        "read",
+        "record",
+        "with_changes",
+        "entries",
+        "latest",
+        "days",
+    },
     materialize: {"materialize"},
     plan: {"plan", "Plan", "Step", "landed_early"},
     run: {"Platform", "Run", "Materialization", "Inputs", "CheckResult", "provenance", "enter", "version_of"},
@@ -137,6 +151,7 @@ FIELDS: dict[type, tuple[str, ...]] = {
         "accepts_unknown",
         "known",
     ),
+    retention.Retention: ("audit", "readers"),
     views.TrainingDataset: ("name", "description", "owners", "tags", "freshness", "view", "label", "split"),
     views.TimeSplit: ("select_from", "report_from", "report_until", "gap"),
     models.Predictions: ("name", "description", "owners", "tags", "freshness", "model", "first"),

@@ -87,7 +87,7 @@ def test_the_declared_project_works_as_shown(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("PLATFORM_DATA", str(tmp_path))
     definitions = importlib.import_module("platform_assets.defs.shop.definitions").shop()
     keys = {spec.key.to_user_string() for spec in definitions.resolve_all_asset_specs()}
-    assert keys == {"shop/orders", "shop/customer_week"}
+    assert keys == {"shop/orders", "shop/customer_week", "shop/maintenance"}
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import zipfile
 from contextlib import nullcontext
 from importlib import metadata
 from pathlib import Path
+from urllib.parse import unquote
 
 import dataframely as dy
 import lightgbm
@@ -13,7 +16,7 @@ import numpy as np
 import polars as pl
 import pytest
 from deltalake import CommitProperties, DeltaTable, write_deltalake
-from deltalake.exceptions import CommitFailedError
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
 
 def test_polars_joins_as_of_the_last_of_equal_rows() -> None:
@@ -82,11 +85,92 @@ def test_delta_deletes_what_the_predicate_names_if_nothing_is_written(tmp_path: 
 
 
 def test_delta_lists_the_newest_commits_under_wrong_numbers_when_asked_at_an_older_version(tmp_path: Path) -> None:
-    """The reason why commits are always asked of the newest version."""
-    for _ in range(3):
-        write_deltalake(tmp_path, pl.DataFrame({"v": [1]}), mode="append")
-    assert [commit["version"] for commit in DeltaTable(tmp_path).history()] == [2, 1, 0]
-    assert len(DeltaTable(tmp_path, version=0).history()) == 3
+    """The reason why commits are read from the log itself: a writer may commit between opening and asking."""
+    write_deltalake(tmp_path, pl.DataFrame({"v": [1]}))
+    opened = DeltaTable(tmp_path)
+    write_deltalake(tmp_path, pl.DataFrame({"v": [1]}), mode="append", commit_properties=CommitProperties({"by": "b"}))
+    assert [(commit["version"], commit.get("by")) for commit in DeltaTable(tmp_path).history()] == [(1, "b"), (0, None)]
+    newest = opened.history()[0]
+    assert (newest["version"], newest.get("by")) == (0, "b")
+
+
+def test_delta_reads_what_a_checkpoint_at_an_older_version_leaves_of_the_log(tmp_path: Path) -> None:
+    """The reason why the log may begin at any version that is kept, and why the newest checkpoint is made last."""
+    for value in range(6):
+        write_deltalake(tmp_path, pl.DataFrame({"v": [value]}), mode="overwrite")
+    log, pointer = tmp_path / "_delta_log", tmp_path / "_delta_log" / "_last_checkpoint"
+    DeltaTable(tmp_path, version=3).create_checkpoint()
+    assert json.loads(pointer.read_text())["version"] == 3
+    for version in range(3):
+        (log / f"{version:020}.json").unlink()
+    DeltaTable(tmp_path).create_checkpoint()
+    assert json.loads(pointer.read_text())["version"] == 5
+    assert [pl.read_delta(str(tmp_path), version=version)["v"].item() for version in (3, 4, 5)] == [3, 4, 5]
+    assert [commit["version"] for commit in DeltaTable(tmp_path).history()] == [5, 4, 3]
+    with pytest.raises(TableNotFoundError):
+        DeltaTable(tmp_path, version=2)
+    write_deltalake(tmp_path, pl.DataFrame({"v": [6]}), mode="overwrite")
+    assert DeltaTable(tmp_path).version() == 6
+
+
+def test_delta_takes_no_notice_of_a_log_of_which_only_the_oldest_entries_are_gone(tmp_path: Path) -> None:
+    """The reason why a clean-up that is killed half-way leaves a log that works."""
+    for value in range(6):
+        write_deltalake(tmp_path, pl.DataFrame({"v": [value]}), mode="overwrite")
+    DeltaTable(tmp_path, version=4).create_checkpoint()
+    for version in range(4):
+        (tmp_path / "_delta_log" / f"{version:020}.json").unlink()
+        assert [pl.read_delta(str(tmp_path), version=kept)["v"].item() for kept in (4, 5)] == [4, 5]
+        assert pl.read_delta(str(tmp_path))["v"].item() == 5
+
+
+def test_delta_vacuum_leaves_what_a_killed_writer_staged_and_makes_versions(tmp_path: Path) -> None:
+    """The reasons why files are removed by name, from the plan, and not by Delta's own vacuum."""
+    write_deltalake(tmp_path, pl.DataFrame({"v": [1]}))
+    write_deltalake(tmp_path, pl.DataFrame({"v": [2]}), mode="overwrite")
+    for name in ("part-dead.parquet", "part-staged.parquet#1"):
+        (tmp_path / name).write_bytes(b"half a file")
+        os.utime(tmp_path / name, (0, 0))
+    table = DeltaTable(tmp_path)
+    lite = table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=True)
+    assert len(lite) == 1
+    assert not any("part-dead" in name for name in lite)
+    table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
+    assert not (tmp_path / "part-dead.parquet").exists()
+    assert (tmp_path / "part-staged.parquet#1").exists()
+    assert DeltaTable(tmp_path).version() == 3
+
+
+def test_delta_names_files_as_they_lie_on_the_disk(tmp_path: Path) -> None:
+    """The reason why a file on the disk can be told from one that no version lists; `file_uris()` cannot be used."""
+    folder, cells = tmp_path / "a lake ü", ["shop/orders", "50 % ü", "a=b"]
+    write_deltalake(folder, pl.DataFrame({"asset": cells, "v": [1, 2, 3]}), partition_by=["asset"])
+    listed = pl.DataFrame(DeltaTable(folder).get_add_actions(flatten=True))["path"]
+    assert {folder / unquote(path) for path in listed} == set(folder.glob("asset=*/*"))
+    assert not any(Path(file).exists() for file in DeltaTable(folder).file_uris())
+
+
+def test_delta_compaction_changes_no_row_and_is_refused_when_another_day_is_rewritten(tmp_path: Path) -> None:
+    """The reason why merging is tried a few times and then left to the next run."""
+    day_table(tmp_path)
+    write_deltalake(tmp_path, pl.DataFrame({"day": ["1", "1", "2"], "v": [4, 5, 6]}), mode="append")
+    opened = DeltaTable(tmp_path)
+    write_deltalake(tmp_path, pl.DataFrame({"day": ["2"], "v": [9]}), mode="overwrite", predicate="day = '2'")
+    with pytest.raises(CommitFailedError):
+        opened.optimize.compact(partition_filters=[("day", "in", ["1"])])
+    assert DeltaTable(tmp_path).optimize.compact(partition_filters=[("day", "in", ["1"])])["numFilesRemoved"] == 2
+    assert DeltaTable(tmp_path).history(1)[0]["operation"] == "OPTIMIZE"
+    assert sorted(pl.read_delta(str(tmp_path))["v"]) == [1, 2, 4, 5, 9]
+
+
+def test_delta_adds_columns_to_a_table_that_lacks_them_only_when_it_does(tmp_path: Path) -> None:
+    """The reason why every entry of the ledger may be written with a schema to merge."""
+    write_deltalake(tmp_path, pl.DataFrame({"v": [1]}))
+    for _ in range(2):
+        write_deltalake(tmp_path, pl.DataFrame({"v": [2], "w": ["x"]}), mode="append", schema_mode="merge")
+    alters = ["metaData" in path.read_text() for path in sorted((tmp_path / "_delta_log").glob("*.json"))]
+    assert alters == [True, True, False]
+    assert pl.read_delta(str(tmp_path))["w"].null_count() == 1
 
 
 def test_delta_takes_an_empty_log_entry_for_a_version(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from typing import TypeVar
 from platform_assets.declarations.declaration import NAME, Declaration
 from platform_assets.declarations.fingerprint import fingerprint
 from platform_assets.declarations.models import Model, Outcomes, Predictions
-from platform_assets.declarations.names import LEDGER, QUARANTINE
+from platform_assets.declarations.names import LEDGER, MAINTENANCE, QUARANTINE
+from platform_assets.declarations.retention import Retention
 from platform_assets.declarations.tables import FeatureGroup, Label, Source
 from platform_assets.declarations.times import Daily, Days
 from platform_assets.declarations.views import FeatureView, TrainingDataset
@@ -47,6 +48,7 @@ class Catalogue:
 
     name: str
     declarations: Sequence[Declaration]
+    retention: Retention = field(default_factory=Retention)
     _by_name: dict[str, Declaration] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -60,6 +62,8 @@ class Catalogue:
                 f"the name {self.name!r} must be words in lower case joined by single underscores, such as shop, and "
                 f"neither {QUARANTINE} nor {LEDGER}, which are the platform's own folders"
             )
+        if not isinstance(self.retention, Retention):
+            strangers.append(f"its retention is {self.retention!r}; write Retention(audit=timedelta(days=90))")
         if strangers:
             raise CatalogueError(self.name, strangers)
         object.__setattr__(self, "_by_name", {d.name: d for d in self.declarations})
@@ -105,7 +109,9 @@ class Catalogue:
 
     def _duplicates(self) -> list[str]:
         names = [d.name for d in self.declarations]
-        return [f"the name {name!r} is declared twice" for name in sorted({n for n in names if names.count(n) > 1})]
+        twice = [f"the name {name!r} is declared twice" for name in sorted({n for n in names if names.count(n) > 1})]
+        taken = f"the name {MAINTENANCE!r} is that of the platform's own asset; choose another"
+        return [*twice, *([taken] if MAINTENANCE in names else [])]
 
     def _unknown_inputs(self) -> list[str]:
         return [

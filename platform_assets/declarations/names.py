@@ -7,6 +7,8 @@ DAY = "day"
 
 QUARANTINE = "quarantine"
 LEDGER = "ledger"
+MAINTENANCE = "maintenance"
+"""The asset of every catalogue that keeps its tables in order."""
 
 
 def asset_path(catalogue: str, name: str) -> tuple[str, str]:

@@ -3,6 +3,9 @@
 A commit in a table's own log says what that version was made of. But a run whose result is equal to
 what is there makes no version, and a model has no table; so every materialization adds a row here, and
 what is stale follows from comparing it with what is there now.
+
+Each entry also tells what the versions of its table changed that no entry told of before. So the ledger
+answers which days changed since a version, however long ago that was and whatever was cleaned away since.
 """
 
 from __future__ import annotations
@@ -10,16 +13,17 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from typing import Any
 
 import polars as pl
 from deltalake import write_deltalake
 from deltalake.exceptions import CommitFailedError
 
 from platform_assets.declarations.names import LEDGER
-from platform_assets.declarations.times import INSTANT, Days
+from platform_assets.declarations.times import INSTANT, Days, day_ranges
 from platform_assets.lake.tables import ATTEMPTS, Lake, explained
 
 _SCHEMA = pl.Schema(
@@ -35,8 +39,13 @@ _SCHEMA = pl.Schema(
         "rows": pl.Int64(),
         "run_id": pl.String(),
         "recorded_at": INSTANT,
+        "table_id": pl.String(),
+        "changes": pl.String(),
     }
 )
+
+Changed = Mapping[int, "set[date | None] | None"]
+"""By version the days that it changed, `{None}` for a table without days, None where nobody can say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +63,9 @@ class Entry:
         rows: how many rows the result has.
         run_id: the run.
         recorded_at: when, UTC.
+        table_id: what Delta calls the table; "" for a model, and in entries older than this column.
+        changes: what each version up to `version` changed that no entry told of before; those that changed
+            nothing are left out.
     """
 
     asset: str
@@ -66,6 +78,88 @@ class Entry:
     run_id: str
     recorded_at: datetime
     stamps: Mapping[str, str] = field(default_factory=dict)
+    table_id: str = ""
+    changes: Changed = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LastChanges:
+    """When each day of a table last changed.
+
+    Attributes:
+        until: the newest version that was told of; -1 for none.
+        by_day: per day the newest version that changed it (under None for a table without days).
+        unsaid: the newest version of which nobody can say what it changed; -1 for none.
+    """
+
+    until: int = -1
+    by_day: Mapping[date | None, int] = field(default_factory=dict)
+    unsaid: int = -1
+
+    @property
+    def newest(self) -> int:
+        """The newest version that changed anything, or may have."""
+        return max(self.unsaid, max(self.by_day.values(), default=-1))
+
+    def with_changes(self, changes: Changed, *, until: int) -> LastChanges:
+        """The same, and what further versions changed."""
+        by_day, unsaid = dict(self.by_day), self.unsaid
+        for version, days in changes.items():
+            if days is None:
+                unsaid = max(unsaid, version)
+            for day in days or ():
+                by_day[day] = max(by_day.get(day, -1), version)
+        return LastChanges(until=max(self.until, until), by_day=by_day, unsaid=unsaid)
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The ledger as it stood when it was read.
+
+    Attributes:
+        rows: per asset its rows, newest first.
+    """
+
+    rows: Mapping[str, pl.DataFrame]
+
+    def entries(self, asset: str) -> list[Entry]:
+        """All entries of one asset, newest first."""
+        return [_entry(row) for row in self._rows(asset).iter_rows(named=True)]
+
+    def latest(self, asset: str) -> dict[date | None, Entry]:
+        """The newest entry that speaks for each day (under None for an asset without partitions)."""
+        newest: dict[date | None, Entry] = {}
+        for row in self._rows(asset).iter_rows(named=True):
+            unseen = [day for day in _days(row) or (None,) if day not in newest]
+            if unseen:
+                newest |= dict.fromkeys(unseen, _entry(row))
+        return newest
+
+    def made(self, asset: str) -> set[date | None]:
+        """The days for which an asset was ever materialized; `{None}` for one without partitions."""
+        ranges = self._rows(asset).select("first_day", "last_day").unique()
+        return {day for row in ranges.iter_rows(named=True) for day in _days(row) or (None,)}
+
+    def last_changes(self, asset: str, table_id: str) -> LastChanges:
+        """When each day of an asset's table last changed, as far as its entries tell."""
+        told = self._rows(asset).filter(pl.col("table_id") == table_id).select("version", "changes")
+        # Entries that tell of the same version read it from the same commit.
+        changes = {version: days for text in told["changes"] for version, days in _read_changes(text).items()}
+        return LastChanges().with_changes(changes, until=max(told["version"], default=-1))
+
+    def _rows(self, asset: str) -> pl.DataFrame:
+        return self.rows.get(asset, pl.DataFrame(schema=_SCHEMA))
+
+
+def read(lake: Lake, assets: Sequence[str] | None = None) -> Ledger:
+    """Read the ledger once: of some assets, or of all."""
+    rows = _scan(lake)
+    if rows is None:
+        return Ledger({})
+    with explained(lake.path(LEDGER), "read"):
+        found = (rows if assets is None else rows.filter(pl.col("asset").is_in(list(assets)))).collect()
+    found = found.sort("recorded_at", "version", descending=True)
+    return Ledger({str(key[0]): part for key, part in found.partition_by("asset", as_dict=True).items()})
 
 
 def record(lake: Lake, entry: Entry) -> None:
@@ -84,6 +178,8 @@ def record(lake: Lake, entry: Entry) -> None:
                 entry.rows,
                 entry.run_id,
                 entry.recorded_at,
+                entry.table_id,
+                _write_changes(entry.changes),
             )
         ],
         schema=_SCHEMA,
@@ -98,6 +194,7 @@ def record(lake: Lake, entry: Entry) -> None:
                     path,
                     row,
                     mode="append",
+                    schema_mode="merge",  # a ledger that was begun without the newer columns gets them
                     partition_by=["asset"],
                     description="What each materialization was made of",
                 )
@@ -110,40 +207,83 @@ def record(lake: Lake, entry: Entry) -> None:
                 return
 
 
+def with_changes(lake: Lake, entry: Entry, *, folder: str) -> Entry:
+    """The entry with what its table's versions changed that no entry told of before.
+
+    The versions are mostly the entry's own, which the log tells; also those of a writer that was killed
+    before its entry, and what maintenance did. Entries may tell of a version twice, never leave one out.
+    """
+    table_id, told, rows = lake.table_id(folder), -1, _scan(lake)
+    if rows is not None:
+        with explained(lake.path(LEDGER), "read"):
+            own = rows.filter(pl.col("asset") == entry.asset, pl.col("table_id") == table_id)
+            told = own.select(pl.col("version").max().fill_null(-1)).collect().item()
+    found = lake.changes(folder, since=told, until=entry.version)
+    return replace(
+        entry, table_id=table_id, changes={version: days for version, days in found.items() if days != set()}
+    )
+
+
 def entries(lake: Lake, asset: str) -> list[Entry]:
     """All entries of one asset, newest first."""
-    if lake.version(LEDGER) is None:
-        return []
-    with explained(lake.path(LEDGER), "read"):
-        rows = lake.scan(LEDGER).filter(pl.col("asset") == asset).collect()
-        rows = rows.sort("recorded_at", "version", descending=True)
-    return [_entry(row) for row in rows.iter_rows(named=True)]
+    return read(lake, [asset]).entries(asset)
 
 
 def latest(lake: Lake, asset: str) -> dict[date | None, Entry]:
     """The newest entry that speaks for each day (under None for an asset without partitions)."""
-    newest: dict[date | None, Entry] = {}
-    for entry in entries(lake, asset):
-        for day in entry.days or (None,):
-            newest.setdefault(day, entry)
-    return newest
+    return read(lake, [asset]).latest(asset)
 
 
 def days(lake: Lake, assets: Sequence[str]) -> dict[str, set[date]]:
     """The days for which each asset was ever materialized."""
-    found: dict[str, set[date]] = {asset: set() for asset in assets}
+    found = read(lake, assets)
+    return {asset: {day for day in found.made(asset) if day is not None} for asset in assets}
+
+
+def _scan(lake: Lake) -> pl.LazyFrame | None:
+    """All rows with all columns, also those that older entries do not have; None before the first entry."""
     if lake.version(LEDGER) is None:
-        return found
-    with explained(lake.path(LEDGER), "read"):
-        rows = lake.scan(LEDGER).filter(pl.col("asset").is_in(list(assets)), pl.col("first_day").is_not_null())
-        ranges = rows.select("asset", "first_day", "last_day").unique().collect()
-    for asset, first, last in ranges.iter_rows():
-        found[asset].update(Days(first, last))
+        return None
+    rows = lake.scan(LEDGER)
+    missing = [name for name in _SCHEMA if name not in rows.collect_schema()]
+    return rows.with_columns(pl.lit(None, pl.String).alias(name) for name in missing).select(list(_SCHEMA))
+
+
+def _days(row: Mapping[str, Any]) -> Days | None:
+    return Days(row["first_day"], row["last_day"]) if row["first_day"] is not None else None
+
+
+def _entry(row: Mapping[str, Any]) -> Entry:
+    return Entry(
+        asset=row["asset"],
+        days=_days(row),
+        fingerprint=row["fingerprint"],
+        inputs=json.loads(row["inputs"]),
+        version=row["version"],
+        content_hash=row["content_hash"],
+        rows=row["rows"],
+        run_id=row["run_id"],
+        recorded_at=row["recorded_at"],
+        stamps=json.loads(row["stamps"]),
+        table_id=row["table_id"] or "",
+        changes=_read_changes(row["changes"] or "{}"),
+    )
+
+
+def _write_changes(changes: Changed) -> str:
+    return json.dumps({str(version): _ranges(days) for version, days in sorted(changes.items())})
+
+
+def _ranges(days: Iterable[date | None] | None) -> list[list[str] | None] | None:
+    if days is None:
+        return None
+    dated = {day for day in days if day is not None}
+    return [[str(part.first), str(part.last)] for part in day_ranges(dated)] if dated else [None]
+
+
+def _read_changes(text: str) -> Changed:
+    found: dict[int, set[date | None] | None] = {}
+    for version, ranges in json.loads(text).items():
+        parts = [(None,) if r is None else Days(*map(date.fromisoformat, r)) for r in ranges or ()]
+        found[int(version)] = None if ranges is None else {day for part in parts for day in part}
     return found
-
-
-def _entry(row: dict[str, object]) -> Entry:
-    first, last = row.pop("first_day"), row.pop("last_day")
-    days = Days(first, last) if isinstance(first, date) and isinstance(last, date) else None
-    inputs, stamps = json.loads(str(row.pop("inputs"))), json.loads(str(row.pop("stamps")))
-    return Entry(days=days, inputs=inputs, stamps=stamps, **row)  # type: ignore[arg-type]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -18,7 +18,16 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from platform_assets.declarations.names import DAY
 from platform_assets.declarations.times import Days
 from platform_assets.errors import TableError, TableMissing
-from platform_assets.lake.damage import FileDamage, damage_of_entry, damage_of_log, damaged_files, say_files, was_named
+from platform_assets.lake.damage import (
+    LOG,
+    SET_BACK,
+    FileDamage,
+    damage_of_entry,
+    damage_of_log,
+    damaged_files,
+    say_files,
+    was_named,
+)
 
 ENGINE_ERRORS = (DeltaError, OSError, pl.exceptions.ComputeError, pl.exceptions.PanicException)
 """What the engines raise when a table's files are not as they should be; Polars panics at a file cut short."""
@@ -26,6 +35,8 @@ ATTEMPTS = 8
 """How often a commit is tried when other writers are faster."""
 PARTITIONS_KEY = "platform.partitions"
 """Commit metadata: the days a commit rewrote, as JSON pairs of first and last."""
+CHANGES_NOTHING = ("OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES")
+"""The operations of commits that change no row."""
 _HARDLY_ANY = 65_536
 
 
@@ -44,7 +55,7 @@ class Lake:
 
         Raises:
             TableMissing: when nothing was ever written there.
-            TableError: when its log cannot be read, or what it says of this version is not whole.
+            TableError: when the version was cleaned away, its log cannot be read, or what it says is not whole.
         """
         path = self.path(folder)
         try:
@@ -53,8 +64,12 @@ class Lake:
             if version is None or self.version(folder) is None:
                 msg = f"table {folder}: nothing has been written to {path} yet; materialize {folder} first"
                 raise TableMissing(msg) from error
-            msg = self._explain_log(folder, version) or f"table {folder}: version {version} cannot be read any more"
-            raise TableError(msg) from error
+            cleaned = (
+                f"table {folder}: version {version} was cleaned away; read a newer one. What is to stay longer "
+                "is named by a model's alias, or by Retention(audit=...) of the catalogue"
+            )
+            there = (path / LOG / f"{version:020}.json").exists()
+            raise TableError((there and self._explain_log(folder, version)) or cleaned) from error
         except (DeltaError, OSError) as error:
             said = self._explain_log(folder, version)
             if said is not None:
@@ -74,6 +89,10 @@ class Lake:
             if not DeltaTable.is_deltatable(str(self.path(folder))):
                 return None
         return self.open(folder).version()
+
+    def table_id(self, folder: str) -> str:
+        """What Delta calls this table and no other; one that is removed and made again has a new one."""
+        return str(self.open(folder).metadata().id)
 
     def scan(self, folder: str, *, version: int | None = None, days: Days | None = None) -> pl.LazyFrame:
         """Read a table lazily, only the files of `days` when they are given."""
@@ -115,53 +134,55 @@ class Lake:
         """The days that have a file, from the log alone."""
         return {date.fromisoformat(partition[DAY]) for partition in self.open(folder, version=version).partitions()}
 
-    def commits(self, folder: str, *, since: int, until: int) -> list[dict[str, Any]] | None:
-        """What the versions after `since` up to `until` say of themselves, newest first; None when one is gone."""
-        table = self.open(folder)
-        # Asked at an older version, history() lists the newest commits all the same, under wrong numbers.
-        wanted = table.version() - since
-        found = table.history(limit=wanted) if wanted > 0 else []
-        return None if len(found) < wanted else [commit for commit in found if commit["version"] <= until]
-
     def _explain_log(self, folder: str, version: int | None) -> str | None:
         damage = damage_of_log(self.path(folder), version=version)
         return f"cannot read the table at {self.path(folder)}: {damage.explain(folder)}" if damage is not None else None
 
-    def changed_days(self, folder: str, *, since: int, until: int) -> set[date] | None:
-        """The days rewritten by the versions after `since` up to `until`.
+    def commit(self, folder: str, version: int) -> dict[str, Any] | None:
+        """What a version says of itself; None when it is gone from the log.
 
-        Returns:
-            The days, or None when a commit in between is gone or does not say what it changed.
+        Read from the log itself: what `history()` says of a version is of another one when a writer commits meanwhile.
         """
-        return self.changed_days_since(folder, versions=[since], until=until)[since]
+        path = self.path(folder)
+        if damage_of_entry(path, version) is not None:
+            raise TableError(self._explain_log(folder, version))
+        with explained(path, "read"):
+            try:
+                lines = (path / LOG / f"{version:020}.json").read_bytes().splitlines()
+            except FileNotFoundError:
+                return None
+        said = [json.loads(line) for line in lines if b'"commitInfo"' in line]
+        return next((dict(action["commitInfo"]) for action in said if "commitInfo" in action), {})
 
-    def changed_days_since(self, folder: str, *, versions: Iterable[int], until: int) -> dict[int, set[date] | None]:
-        """For each of many versions the days rewritten after it up to `until`, from one look at the log."""
-        wanted = sorted(set(versions), reverse=True)
-        behind = [version for version in wanted if version < until]
-        found: dict[int, set[date] | None] = {version: set() for version in wanted}
-        commits = self.commits(folder, since=behind[-1], until=until) if behind else []
-        changed: set[date] | None = set() if commits is not None else None
-        newest_first = iter(commits or [])
-        commit = next(newest_first, None)
-        for version in behind:
-            while changed is not None and commit is not None and commit["version"] > version:
-                said = _days_of_commit(commit)
-                changed = None if said is None else changed | said
-                commit = next(newest_first, None)
-            found[version] = changed
+    def made_by(self, folder: str, version: int) -> dict[str, Any] | None:
+        """The commit that made the rows of a version, before any maintenance; None when the log no longer has it."""
+        found = self.commit(folder, version)
+        while found is not None and found.get("operation") in CHANGES_NOTHING:
+            version -= 1
+            found = self.commit(folder, version)
         return found
 
+    def changes(self, folder: str, *, since: int, until: int) -> dict[int, set[date | None] | None]:
+        """What each version after `since` up to `until` changed, from the log.
 
-def _days_of_commit(commit: Mapping[str, Any]) -> set[date] | None:
-    """The days that one commit rewrote; None when it does not say."""
-    if commit.get("operation") in ("OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES"):
+        Returns:
+            Per version its days, `{None}` for a table without days, an empty set for maintenance; None where the
+            commit is gone, or does not say.
+        """
+        versions = range(since + 1, until + 1)
+        return {version: _changed_by(self.commit(folder, version) or {}) for version in versions}
+
+
+def _changed_by(commit: Mapping[str, Any]) -> set[date | None] | None:
+    """The days that one commit rewrote (None for all of a table without days); None when it does not say."""
+    if commit.get("operation") in CHANGES_NOTHING:
         return set()
     said = commit.get(PARTITIONS_KEY)
     if said is None:
         return None
-    ranges = (Days(date.fromisoformat(first), date.fromisoformat(last)) for first, last in json.loads(said))
-    return {day for days in ranges for day in days}
+    ranges = [Days(date.fromisoformat(first), date.fromisoformat(last)) for first, last in json.loads(said)]
+    is_whole = not ranges and commit.get("operation") != SET_BACK
+    return {None} if is_whole else {day for days in ranges for day in days}
 
 
 @contextmanager

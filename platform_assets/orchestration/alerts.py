@@ -12,10 +12,12 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from platform_assets.declarations.catalogue import Catalogue
+from platform_assets.declarations.names import MAINTENANCE
 from platform_assets.declarations.times import say_duration
 from platform_assets.orchestration.failures import failures_of
 from platform_assets.orchestration.metadata import key_of
 from platform_assets.pipelines.checks import checks_of
+from platform_assets.pipelines.maintenance import KEPT_VERSIONS_WHOLE
 
 RUNS_LOOKED_AT = timedelta(days=1)
 """A failed run counts as open for so long; a check and an asset until they are well again."""
@@ -111,6 +113,7 @@ def _failed_checks(instance: dg.DagsterInstance, catalogue: Catalogue) -> Iterat
         for declaration in catalogue.declarations
         for check in checks_of(declaration)
     ]
+    wanted.append(dg.AssetCheckKey(key_of(catalogue, MAINTENANCE), KEPT_VERSIONS_WHOLE))
     for check, record in instance.event_log_storage.get_latest_asset_check_execution_by_key(wanted).items():
         if record.status != AssetCheckExecutionRecordStatus.FAILED or record.event is None:
             continue
@@ -130,7 +133,7 @@ def _failed_checks(instance: dg.DagsterInstance, catalogue: Catalogue) -> Iterat
 
 def _failed_runs(instance: dg.DagsterInstance, catalogue: Catalogue, *, since: datetime) -> Iterator[Incident]:
     """The runs that failed of late, since a later run of other days may have set the check right."""
-    ours = {key_of(catalogue, declaration.name) for declaration in catalogue.declarations}
+    ours = {key_of(catalogue, name) for name in (*(d.name for d in catalogue.declarations), MAINTENANCE)}
     failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since)
     for run in instance.get_runs(filters=failed):
         if run.asset_selection is not None and not ours.intersection(run.asset_selection):

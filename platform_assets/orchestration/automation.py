@@ -142,8 +142,10 @@ def landed_anew(platform: Platform, catalogue: Catalogue, *, now: datetime) -> D
     """
     found: dict[str, dict[str, str]] = {}
     first_time = set()
-    for source in catalogue.of_kind(Source):
-        latest = ledger.latest(platform.lake, asset_name(catalogue.name, source.name))
+    sources = catalogue.of_kind(Source)
+    entries = ledger.read(platform.lake, [asset_name(catalogue.name, source.name) for source in sources])
+    for source in sources:
+        latest = entries.latest(asset_name(catalogue.name, source.name))
         closed = None if source.partitions is None else source.partitions.closed_until(now)
         if source.partitions is not None and closed is None:
             continue

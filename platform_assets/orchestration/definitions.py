@@ -21,6 +21,7 @@ from platform_assets.orchestration.automation import (
     retraining_job,
     retraining_schedule,
 )
+from platform_assets.orchestration.maintenance import maintenance_asset, maintenance_schedule
 from platform_assets.orchestration.resources import resources
 from platform_assets.settings import Settings, load_settings
 
@@ -40,9 +41,13 @@ def build_definitions(catalogue: Catalogue, *, settings: Settings | None = None)
             warnings.simplefilter("ignore", category)
         assets = [asset_of(catalogue, d, uri=_uri(settings, catalogue, d)) for d in catalogue.declarations]
     return dg.Definitions(
-        assets=assets,
+        assets=[*assets, maintenance_asset(catalogue)],
         jobs=[*jobs.values(), *([retraining] if retraining else [])],
-        schedules=[*nightly_schedules(catalogue, jobs), *([retraining_schedule(retraining)] if retraining else [])],
+        schedules=[
+            *nightly_schedules(catalogue, jobs),
+            *([retraining_schedule(retraining)] if retraining else []),
+            maintenance_schedule(catalogue),
+        ],
         sensors=[
             automation_sensor(catalogue),
             landing_sensor(catalogue, jobs),

@@ -42,9 +42,10 @@ def compare_records(instance: dg.DagsterInstance, platform: Platform, catalogue:
     """Read the ledger and Dagster's own records."""
     written: dict[str, set[date | None]] = {}
     lost: dict[str, set[date | None]] = {}
+    entries = ledger.read(platform.lake)
     for declaration in catalogue.declarations:
         key = key_of(catalogue, declaration.name)
-        made = set(ledger.latest(platform.lake, asset_name(catalogue.name, declaration.name)))
+        made = entries.made(asset_name(catalogue.name, declaration.name))
         seen: set[date | None]
         if calendar(declaration) is None:
             seen = {None} if instance.get_latest_materialization_event(key) is not None else set()

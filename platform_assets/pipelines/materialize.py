@@ -40,7 +40,8 @@ def materialize(
     own = calendar(declaration)
     if own is None:
         return made
-    materialized = set(ledger.latest(platform.lake, asset_name(catalogue.name, name)))
+    asset = asset_name(catalogue.name, name)
+    materialized = ledger.read(platform.lake, [asset]).made(asset)
     return replace(made, checks=(*made.checks, days_complete(own, materialized, run)))
 
 

@@ -2,21 +2,23 @@
 
 The plan is a value: it is printed, tested, and then carried out, so that what it says is what is done.
 It follows changes, not history: an input that moved on from version 7 to 9 makes stale only the days
-that versions 8 and 9 rewrote, widened by the reader's windows.
+that versions 8 and 9 rewrote, widened by the reader's windows. The ledger says which those are, also
+when the versions themselves were cleaned away.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import cached_property
 
-from platform_assets.declarations.catalogue import Catalogue, calendar, days_affected, days_read
+from platform_assets.declarations.catalogue import Catalogue, Reach, calendar, days_affected, days_read, reach
 from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model
 from platform_assets.declarations.names import asset_name, table_folder
 from platform_assets.declarations.tables import Source
-from platform_assets.declarations.times import Days, day_ranges
+from platform_assets.declarations.times import ONE_DAY, Days, day_ranges
 from platform_assets.declarations.views import TrainingDataset
 from platform_assets.lake import ledger
 from platform_assets.lake.repair import LOST
@@ -65,6 +67,35 @@ class Plan:
         return next((step for step in self.steps if step.name == name), None)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _There:
+    """What is there when the plan is made, each thing looked up once."""
+
+    platform: Platform
+    catalogue: Catalogue
+
+    @cached_property
+    def ledger(self) -> ledger.Ledger:
+        return ledger.read(self.platform.lake)
+
+    @cached_property
+    def versions(self) -> dict[str, int | None]:
+        return {d.name: version_of(self.platform, self.catalogue, d) for d in self.catalogue.declarations}
+
+    @cached_property
+    def _changes(self) -> dict[str, ledger.LastChanges]:
+        return {}
+
+    def last_changes(self, name: str, current: int) -> ledger.LastChanges:
+        """When each day of a table last changed: the ledger tells, and of what came after it the log."""
+        if name not in self._changes:
+            lake, folder = self.platform.lake, table_folder(self.catalogue.name, name)
+            told = self.ledger.last_changes(asset_name(self.catalogue.name, name), lake.table_id(folder))
+            later = lake.changes(folder, since=told.until, until=current)
+            self._changes[name] = told.with_changes(later, until=current)
+        return self._changes[name]
+
+
 def plan(platform: Platform, catalogue: Catalogue, *, now: datetime) -> Plan:
     """Compare everything declared with what is there.
 
@@ -76,22 +107,23 @@ def plan(platform: Platform, catalogue: Catalogue, *, now: datetime) -> Plan:
     steps: dict[str, Step] = {}
     waiting: dict[str, int] = {}
     materialized: dict[str, set[date]] = {}
+    there = _There(platform=platform, catalogue=catalogue)
     for declaration in catalogue.declarations:
         reasons: dict[str, set[date | None]] = {}
-        latest = ledger.latest(platform.lake, asset_name(catalogue.name, declaration.name))
-        candidates = _candidates(platform, catalogue, declaration, now, materialized, steps, waiting)
-        there = version_of(platform, catalogue, declaration) is not None or isinstance(declaration, Model)
+        latest = there.ledger.latest(asset_name(catalogue.name, declaration.name))
+        candidates = _candidates(there, declaration, now, materialized, steps, waiting)
+        exists = there.versions[declaration.name] is not None or isinstance(declaration, Model)
         stamps = _stamps(platform, declaration, now)
         for day in candidates:
             entry, unit = latest.get(day), "" if day is None else str(day)
-            if entry is None or not there:
+            if entry is None or not exists:
                 reasons.setdefault(NEVER, set()).add(day)
             elif entry.fingerprint != catalogue.fingerprints[declaration.name]:
                 reasons.setdefault(BACK if entry.fingerprint == LOST else CODE, set()).add(day)
             elif unit in stamps and stamps[unit] != entry.stamps.get(unit):
                 reasons.setdefault(FILES, set()).add(day)
         recorded = {day: entry for day, entry in latest.items() if day in candidates}
-        for reason, day in _stale_by_input(platform, catalogue, declaration, recorded, candidates, steps):
+        for reason, day in _stale_by_input(there, declaration, recorded, candidates, steps):
             reasons.setdefault(reason, set()).add(day)
         stale = set().union(*reasons.values()) if reasons else set()
         if calendar(declaration) is not None:
@@ -126,8 +158,7 @@ def landed_early(platform: Platform, catalogue: Catalogue, *, now: datetime) -> 
 
 
 def _candidates(
-    platform: Platform,
-    catalogue: Catalogue,
+    there: _There,
     declaration: Declaration,
     now: datetime,
     materialized: Mapping[str, set[date]],
@@ -135,7 +166,7 @@ def _candidates(
     waiting: dict[str, int],
 ) -> set[date | None]:
     """The days that could be materialized: over, landed, and with every day of every input that they read."""
-    own = calendar(declaration)
+    own, catalogue, platform = calendar(declaration), there.catalogue, there.platform
     if own is None:
         return {None} if _can_be_made(platform, catalogue, declaration, materialized) else set()
     closed = own.closed_until(now)
@@ -147,7 +178,7 @@ def _candidates(
     for read in catalogue.inputs(declaration):
         if read.name in materialized:
             days = {day for day in days if _all_there(declaration, read, day, materialized[read.name])}
-        elif read.name not in steps and version_of(platform, catalogue, read) is None:
+        elif read.name not in steps and there.versions[read.name] is None:
             return set()
     return set(days)
 
@@ -182,47 +213,45 @@ def _stamps(platform: Platform, declaration: Declaration, now: datetime) -> Mapp
 
 
 def _stale_by_input(
-    platform: Platform,
-    catalogue: Catalogue,
+    there: _There,
     declaration: Declaration,
     recorded: Mapping[date | None, ledger.Entry],
     candidates: set[date | None],
     steps: Mapping[str, Step],
 ) -> Iterator[tuple[str, date | None]]:
-    by_entry: dict[int, tuple[ledger.Entry, set[date | None]]] = {}
-    for day, entry in recorded.items():
-        by_entry.setdefault(id(entry), (entry, set()))[1].add(day)
-    for read in catalogue.inputs(declaration):
+    for read in there.catalogue.inputs(declaration):
         reason = f"{read.name} changed"
         if read.name in steps:
             for day in _reached(declaration, read, steps[read.name].days, candidates):
                 yield reason, day
-        current = version_of(platform, catalogue, read)
+        current = there.versions[read.name]
         if current is None:
             continue
-        behind: dict[int | None, set[date | None]] = {}
-        for entry, days in by_entry.values():
-            then = entry.inputs.get(read.name)
-            if then != current:
-                behind.setdefault(then, set()).update(days)
-        changes = _changes(platform, catalogue, read, behind, current)
-        for then, days in behind.items():
-            for day in _reached(declaration, read, changes[then], days):
+        behind = {day: entry.inputs.get(read.name) for day, entry in recorded.items()}
+        behind = {day: then for day, then in behind.items() if then != current}
+        if not behind:
+            continue
+        if isinstance(read, Model):
+            yield from ((reason, day) for day in behind)
+            continue
+        last = there.last_changes(read.name, current)
+        extent = reach(declaration, read)
+        by_day = None if extent is None else _newest_reached(extent, last.by_day)
+        for day, then in behind.items():
+            newest = last.newest if by_day is None or day is None else max(by_day.get(day, -1), last.unsaid)
+            # A version that the table no longer has, or does not have yet, was of another table.
+            if then is None or then > current or newest > then:
                 yield reason, day
 
 
-def _changes(
-    platform: Platform, catalogue: Catalogue, read: Declaration, versions: Iterable[int | None], current: int
-) -> dict[int | None, Sequence[Days] | None]:
-    """For each version the days of an input that changed since; None where that cannot be said by days."""
-    found: dict[int | None, Sequence[Days] | None] = dict.fromkeys(versions)
-    known = [version for version in found if version is not None and version <= current]
-    if not known or calendar(read) is None:
-        return found
-    folder = table_folder(catalogue.name, read.name)
-    for version, changed in platform.lake.changed_days_since(folder, versions=known, until=current).items():
-        found[version] = None if changed is None else day_ranges(changed)
-    return found
+def _newest_reached(extent: Reach, changed: Mapping[date | None, int]) -> dict[date, int]:
+    """For each day of a reader the newest version that changed a day which it reads."""
+    newest: dict[date, int] = {}
+    for day, version in changed.items():
+        for offset in range(-extent.days_forth, extent.days_back + 1) if day is not None else ():
+            reached = day + offset * ONE_DAY
+            newest[reached] = max(newest.get(reached, -1), version)
+    return newest
 
 
 def _reached(

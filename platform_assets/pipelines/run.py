@@ -174,19 +174,20 @@ def enter(
     stamps: Mapping[str, str] | None = None,
 ) -> Materialization:
     """Record a materialization in the ledger, the last step of every pipeline."""
-    ledger.record(
-        platform.lake,
-        ledger.Entry(
-            asset=asset_name(catalogue.name, made.declaration.name),
-            days=made.days,
-            fingerprint=catalogue.fingerprints[made.declaration.name],
-            inputs=made.inputs,
-            version=made.version,
-            content_hash=made.digest,
-            rows=made.row_count,
-            run_id=run.run_id,
-            recorded_at=run.now,
-            stamps=stamps or {},
-        ),
+    entry = ledger.Entry(
+        asset=asset_name(catalogue.name, made.declaration.name),
+        days=made.days,
+        fingerprint=catalogue.fingerprints[made.declaration.name],
+        inputs=made.inputs,
+        version=made.version,
+        content_hash=made.digest,
+        rows=made.row_count,
+        run_id=run.run_id,
+        recorded_at=run.now,
+        stamps=stamps or {},
     )
+    if not isinstance(made.declaration, Model):
+        folder = table_folder(catalogue.name, made.declaration.name)
+        entry = ledger.with_changes(platform.lake, entry, folder=folder)
+    ledger.record(platform.lake, entry)
     return made

@@ -308,8 +308,7 @@ def _gains(booster: lightgbm.Booster, preparation: Preparation) -> pl.DataFrame:
 def _manifest(platform: Platform, catalogue: Catalogue, model: Model, inputs: Inputs) -> dict[str, object]:
     """What the model was made of, down to the versions that its training dataset was made of."""
     folder = table_folder(catalogue.name, model.training.name)
-    commits = platform.lake.commits(folder, since=-1, until=inputs.versions[model.training.name])
-    made_of = next((commit for commit in commits or () if "platform.content_hash" in commit), {})
+    made_of = platform.lake.made_by(folder, inputs.versions[model.training.name]) or {}
     return {
         "model": asset_name(catalogue.name, model.name),
         "fingerprint": catalogue.fingerprints[model.name],

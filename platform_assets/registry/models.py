@@ -37,6 +37,23 @@ class Logged:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Aliased:
+    """A registered version that has an alias.
+
+    Attributes:
+        name: the declared model's name.
+        version: in the registry.
+        aliases: in order.
+        tags: of the version: what it was made of.
+    """
+
+    name: str
+    version: int
+    aliases: tuple[str, ...]
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class LoadedModel:
     """A registered version, ready to score.
 
@@ -98,6 +115,24 @@ class Registry:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
             raise
+
+    def aliased(self, catalogue: str) -> list[Aliased]:
+        """Every version of a catalogue's models that an alias names, also of models that are no longer declared."""
+        if not (self.root / "mlflow.db").is_file():
+            return []
+        found, prefix, page = [], registered_model(catalogue, ""), None
+        while page != "":
+            models = self.client.search_registered_models(page_token=page)
+            for model in (model for model in models if model.name.startswith(prefix)):
+                by_version: dict[int, list[str]] = {}
+                for alias, version in sorted(model.aliases.items()):
+                    by_version.setdefault(int(version), []).append(alias)
+                for number, aliases in sorted(by_version.items()):
+                    tags = dict(self.client.get_model_version(model.name, str(number)).tags)
+                    name = model.name.removeprefix(prefix)
+                    found.append(Aliased(name=name, version=number, aliases=tuple(aliases), tags=tags))
+            page = models.token or ""
+        return found
 
     def metrics(self, catalogue: str, name: str, version: int) -> dict[str, float]:
         """The figures logged with a version."""

@@ -74,8 +74,8 @@ def test_the_table_is_what_the_last_readable_version_was_and_the_number_is_not_g
     assert held(lake) == BEFORE_THE_LAST
     assert lake.version(TABLE) == 3
     assert done.kept.read_bytes() == spoilt
-    assert lake.changed_days(TABLE, since=2, until=3) == {day(2)}, "whoever read the lost version is out of date"
-    assert lake.changed_days(TABLE, since=1, until=2) == set()
+    assert lake.changes(TABLE, since=2, until=3) == {3: {day(2)}}, "whoever read the lost version is out of date"
+    assert lake.changes(TABLE, since=1, until=2) == {2: set()}
     assert put(lake, rows(("b", 2, 2)), days(2)).version == 4
     assert held(lake) == sorted([("b", 2, day(2)), ("a", 3, day(3)), ("b", 1, day(1))])
 
@@ -97,7 +97,7 @@ def test_a_write_that_no_ledger_entry_tells_of_is_told_by_its_own_entry_or_not_a
     assert entry(lake, 5).read_bytes() != whole
     spoil(entry(lake, 5), lambda content: b"")
     assert went_back(lake).days is None
-    assert lake.changed_days(TABLE, since=4, until=6) is None, "it cannot be said, so everything counts as changed"
+    assert None in lake.changes(TABLE, since=4, until=6).values(), "it cannot be said, so everything counts as changed"
 
 
 def test_nothing_is_changed_when_nothing_is_damaged_or_it_is_not_the_newest(lake: Lake) -> None:
@@ -157,7 +157,7 @@ def test_killed_at_any_step_it_is_finished_by_running_it_again(lake: Lake, when:
         assert went_back(lake).is_now == 3
     assert held(lake) == BEFORE_THE_LAST
     assert lake.version(TABLE) == 3
-    assert lake.changed_days(TABLE, since=2, until=3) == {day(2)}
+    assert lake.changes(TABLE, since=2, until=3) == {3: {day(2)}}
     assert ledger.latest(lake, TABLE)[day(2)].fingerprint == LOST
 
 

@@ -37,14 +37,29 @@ def test_days_are_read_from_the_log_and_filter_what_is_read(lake: Lake) -> None:
     assert lake.scan(TABLE, days=days(2, 3)).select("value").collect()["value"].sort().to_list() == [2, 3]
 
 
-def test_changed_days_are_those_that_the_versions_in_between_rewrote(lake: Lake) -> None:
+def test_each_version_changed_the_days_that_it_rewrote(lake: Lake) -> None:
     put(lake, rows(("b", 1, 1)), days(1))
     put(lake, rows(("b", 2, 2), ("a", 3, 3)), days(2, 3))
     put(lake, rows(), days(3))
-    assert lake.changed_days(TABLE, since=0, until=3) == {day(1), day(2), day(3)}
-    assert lake.changed_days(TABLE, since=1, until=2) == {day(2)}
-    assert lake.changed_days(TABLE, since=2, until=3) == {day(3)}
-    assert lake.changed_days(TABLE, since=3, until=3) == set()
+    assert lake.changes(TABLE, since=0, until=3) == {1: {day(1)}, 2: {day(2)}, 3: {day(3)}}
+    assert lake.changes(TABLE, since=1, until=2) == {2: {day(2)}}
+    assert lake.changes(TABLE, since=-1, until=0) == {0: {day(1), day(2), day(3)}}
+    assert lake.changes(TABLE, since=3, until=3) == {}
+
+
+def test_a_version_of_a_table_without_days_changed_all_of_it(lake: Lake) -> None:
+    for value in (1, 2):
+        put(lake, rows(("a", value, 1)).drop("day"), None, table="shop/products")
+    assert lake.changes("shop/products", since=-1, until=1) == {0: {None}, 1: {None}}
+
+
+def test_a_table_made_again_is_another_table(lake: Lake) -> None:
+    before = lake.table_id(TABLE)
+    put(lake, rows(("b", 1, 1)), days(1))
+    assert lake.table_id(TABLE) == before
+    shutil.rmtree(lake.path(TABLE))
+    put(lake, rows(("b", 1, 1)), days(1))
+    assert lake.table_id(TABLE) != before
 
 
 def test_compaction_changes_no_day(lake: Lake) -> None:
@@ -60,12 +75,14 @@ def test_compaction_changes_no_day(lake: Lake) -> None:
     assert first is not None
     assert until is not None
     assert until > first + 1
-    assert lake.changed_days(TABLE, since=first, until=until) == {day(2)}
+    found = lake.changes(TABLE, since=first, until=until)
+    assert list(found.values()) == [{day(2)}, *[set()] * (until - first - 1)]
 
 
 def test_a_commit_of_a_stranger_makes_the_changed_days_unknown(lake: Lake) -> None:
     lake.open(TABLE).delete("value = 2")
-    assert lake.changed_days(TABLE, since=0, until=1) is None
+    put(lake, rows(("a", 5, 1)), days(1))
+    assert lake.changes(TABLE, since=0, until=2) == {1: None, 2: {day(1)}}
 
 
 def test_a_commit_that_was_cleaned_away_makes_the_changed_days_unknown(lake: Lake) -> None:
@@ -73,7 +90,7 @@ def test_a_commit_that_was_cleaned_away_makes_the_changed_days_unknown(lake: Lak
     put(lake, rows(("b", 2, 2)), days(2))
     lake.open(TABLE).create_checkpoint()
     (log_of(lake) / f"{1:020}.json").unlink()
-    assert lake.changed_days(TABLE, since=0, until=2) is None
+    assert lake.changes(TABLE, since=0, until=2) == {1: None, 2: {day(2)}}
 
 
 def test_a_missing_folder_is_a_table_that_was_never_written(lake: Lake) -> None:

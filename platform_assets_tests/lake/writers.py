@@ -53,6 +53,22 @@ def put(
     return write(lake, table, frame, columns=columns, days=when, provenance=provenance, description="Orders.")
 
 
+def enter(lake: Lake, written: Written, when: Days | None, *, table: str = TABLE, run: str = "run-1") -> None:
+    """Record a write in the ledger, as the pipelines do."""
+    entry = ledger.Entry(
+        asset=table,
+        days=when,
+        fingerprint="f00d",
+        inputs={},
+        version=written.version,
+        content_hash=written.plan.digest,
+        rows=1,
+        run_id=run,
+        recorded_at=datetime.fromisoformat("2024-04-01T00:00:00+00:00"),
+    )
+    ledger.record(lake, ledger.with_changes(lake, entry, folder=table))
+
+
 def held(lake: Lake, table: str = TABLE) -> list[tuple[Any, ...]]:
     return sorted(lake.scan(table).select("key", "value", "day").collect().rows())
 
@@ -64,20 +80,7 @@ def write_days(root: str, numbers: Sequence[int], writer: int, gate: Any, repeat
     for repeat in range(repeats):
         for number in numbers:
             written = put(lake, rows((f"w{writer}", repeat, number)), days(number), run=f"w{writer}")
-            ledger.record(
-                lake,
-                ledger.Entry(
-                    asset=TABLE,
-                    days=days(number),
-                    fingerprint="f00d",
-                    inputs={},
-                    version=written.version,
-                    content_hash=written.plan.digest,
-                    rows=1,
-                    run_id=f"w{writer}",
-                    recorded_at=datetime.fromisoformat("2024-04-01T00:00:00+00:00"),
-                ),
-            )
+            enter(lake, written, days(number), run=f"w{writer}")
 
 
 def compact(root: str, stop: Any, answer: Any) -> None:

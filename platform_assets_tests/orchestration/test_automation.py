@@ -469,6 +469,7 @@ def test_everything_automatic_is_switched_on(there: Deployment) -> None:
         f"{RETURNS_JOB}_nightly",
         f"{PREDICTIONS_JOB}_nightly",
         "shop_retraining_monthly",
+        "shop_maintenance_weekly",
     }
     assert {s.default_status.value for s in (*repository.sensor_defs, *repository.schedule_defs)} == {"RUNNING"}
 

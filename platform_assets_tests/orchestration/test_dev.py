@@ -153,12 +153,12 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
 
 def test_the_workspace_shows_every_asset_and_everything_automatic_runs(dev: Dev) -> None:
     keys = {tuple(node["assetKey"]["path"]) for node in dev.ask(ASSETS)["assetNodes"]}
-    assert keys == {("flights", declaration.name) for declaration in CATALOGUE.declarations}
+    assert keys == {("flights", name) for name in (*(d.name for d in CATALOGUE.declarations), "maintenance")}
     (repository,) = dev.ask(AUTOMATIC)["repositoriesOrError"]["nodes"]
     sensors = {s["name"]: s["sensorState"]["status"] for s in repository["sensors"]}
     schedules = {s["name"]: s["scheduleState"]["status"] for s in repository["schedules"]}
     assert set(sensors) == {"flights_landing", "flights_automation", "flights_alerts"}
-    assert len(schedules) == 4
+    assert len(schedules) == 5
     assert {*sensors.values(), *schedules.values()} == {"RUNNING"}
     assert "flights_retraining" in {job["name"] for job in repository["jobs"]}
 

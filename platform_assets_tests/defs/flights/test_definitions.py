@@ -21,6 +21,7 @@ import yaml
 
 from platform_assets.declarations.catalogue import calendar
 from platform_assets.declarations.models import Model, Outcomes, Predictions
+from platform_assets.declarations.names import MAINTENANCE
 from platform_assets.declarations.tables import Source
 from platform_assets.declarations.views import FeatureView, TrainingDataset
 from platform_assets.defs.flights.catalogue import CATALOGUE
@@ -55,14 +56,15 @@ def _line(graph: Any, node: Any) -> str:
         days = f"{keys[0]}..{keys[-1]} {node.partitions_def.timezone}"
     checks = ", ".join(sorted(key.name + ("!" if graph.get(key).blocking else "") for key in node.check_keys))
     condition = node.automation_condition
+    reads = "landed files" if node.key.path[-1] in CATALOGUE else "nothing"
     return " | ".join(
         [
             f"{node.key.to_user_string()} ({node.group_name}: {', '.join(sorted(node.kinds))})",
-            "reads " + (", ".join(_input(node, parent) for parent in sorted(node.parent_keys)) or "landed files"),
+            "reads " + (", ".join(_input(node, parent) for parent in sorted(node.parent_keys)) or reads),
             days,
             f"checks {checks}",
             condition.get_label() if condition is not None else "no condition",
-            node.code_version,
+            node.code_version or "no fingerprint",
         ]
     )
 
@@ -138,7 +140,8 @@ def test_what_the_platform_puts_together_tells_where_each_column_is_from(graph: 
 
 def test_only_sources_read_nothing_of_ours() -> None:
     graph = definitions().resolve_asset_graph()
-    roots = [key for key in graph.get_all_asset_keys() if not graph.get(key).parent_keys]
+    roots = {key for key in graph.get_all_asset_keys() if not graph.get(key).parent_keys}
+    roots.remove(key_of(CATALOGUE, MAINTENANCE))
     assert roots
     assert all(isinstance(CATALOGUE[key.path[-1]], Source) for key in roots)
 
@@ -197,7 +200,8 @@ def test_the_workspace_and_dg_load_the_same_assets(tmp_path: Path) -> None:
         assert code == 0, f"{name}: {out}{err}"
         assert (out + err).lower().count("warning") <= 1, f"{name}: {out}{err}"
     listed = json.loads(said["list"][0])
-    keys = {key_of(CATALOGUE, d.name).to_user_string() for d in CATALOGUE.declarations}
+    names = (*(d.name for d in CATALOGUE.declarations), MAINTENANCE)
+    keys = {key_of(CATALOGUE, name).to_user_string() for name in names}
     assert {asset["asset_key"] for asset in listed["assets"]} == keys
     assert "All definitions loaded successfully" in "".join(said["check"][:2])
     assert "Validation successful for code location platform_assets" in "".join(said["workspace"][:2])
