@@ -120,10 +120,12 @@ def entries(lake: Lake, asset: str) -> list[Entry]:
     return [_entry(row) for row in rows.iter_rows(named=True)]
 
 
-def latest(lake: Lake, asset: str) -> dict[date | None, Entry]:
-    """The newest entry that speaks for each day (under None for an asset without partitions)."""
+def latest(lake: Lake, asset: str, *, until: int | None = None) -> dict[date | None, Entry]:
+    """The newest entry that speaks for each day (under None for an asset without partitions), up to a version."""
     newest: dict[date | None, Entry] = {}
     for entry in entries(lake, asset):
+        if until is not None and entry.version > until:
+            continue
         for day in entry.days or (None,):
             newest.setdefault(day, entry)
     return newest

@@ -12,7 +12,9 @@ import pytest
 from dagster import DagsterEventType
 from polars.testing import assert_frame_equal
 
+from platform_assets.declarations.catalogue import calendar
 from platform_assets.declarations.times import Days
+from platform_assets.lake import ledger
 from platform_assets.pipelines.checks import checks_of
 from platform_assets_tests import shop
 from platform_assets_tests.orchestration.conftest import Deployment, deployed
@@ -107,11 +109,21 @@ def test_every_declared_check_is_recorded(full: Deployment) -> None:
         assert evaluation.blocking == keys[key]
 
 
-def test_versions_of_inputs_are_shown(full: Deployment) -> None:
-    event = full.instance.get_latest_materialization_event(full.key("return_predictions"))
-    shown = {title: value.value for title, value in event.asset_materialization.metadata.items()}
-    assert shown["version of return_model"] == shown["model version"] == 1
-    assert shown["version of orders_asked"] == full.version("orders_asked")
+def test_every_materialization_shows_what_it_is_and_what_it_was_made_of(full: Deployment) -> None:
+    for declaration in full.catalogue.declarations:
+        event = full.instance.get_latest_materialization_event(full.key(declaration.name))
+        shown = {title: value.value for title, value in event.asset_materialization.metadata.items()}
+        entry = ledger.entries(full.platform.lake, f"shop/{declaration.name}")[0]
+        assert shown["fingerprint"] == entry.fingerprint == full.catalogue.fingerprints[declaration.name]
+        assert shown["run"] == entry.run_id == event.run_id
+        assert shown["version"] == entry.version
+        assert {name: shown[f"version of {name}"] for name in declaration.input_names} == dict(entry.inputs)
+        assert shown["content hash"]
+        if calendar(declaration) is None:
+            assert shown["content hash"] == entry.content_hash
+        titles = [title for title, value in shown.items() if value == entry.version and "version" in title]
+        assert titles.count("version") == 1
+        assert "model version" not in titles, "the version of a model is told once"
 
 
 def test_a_blocking_check_that_fails_stops_what_is_downstream_in_the_run(there: Deployment) -> None:
