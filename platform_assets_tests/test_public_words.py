@@ -14,7 +14,7 @@ from platform_assets.compute import content_hash, contracts, metrics, point_in_t
 from platform_assets.declarations import catalogue, declaration, models, tables, times, views
 from platform_assets.lake import landing, ledger, writes
 from platform_assets.lake import tables as lake_tables
-from platform_assets.pipelines import materialize, plan, run
+from platform_assets.pipelines import manifest, materialize, plan, run, staleness
 
 PUBLIC: dict[ModuleType, set[str]] = {
     declaration: {"Declaration", "Column", "columns_of", "is_storable", "parameters_of", "docstring_of"},
@@ -48,7 +48,9 @@ PUBLIC: dict[ModuleType, set[str]] = {
     landing: {"Landing", "Landed"},
     ledger: {"Entry", "record", "entries", "latest", "days"},
     materialize: {"materialize"},
-    plan: {"plan", "Plan", "Step"},
+    manifest: {"manifest", "MadeOf"},
+    plan: {"plan", "Plan", "Step", "changed_since"},
+    staleness: {"staleness", "Staleness", "up_to_date", "rows_by_day", "say_days"},
     run: {"Platform", "Run", "Materialization", "Inputs", "CheckResult", "provenance", "enter", "version_of"},
 }
 
@@ -115,7 +117,17 @@ FIELDS: dict[type, tuple[str, ...]] = {
         "features",
         "accepts_unknown",
     ),
-    views.TrainingDataset: ("name", "description", "owners", "tags", "freshness", "view", "label", "split"),
+    views.TrainingDataset: (
+        "name",
+        "description",
+        "owners",
+        "tags",
+        "freshness",
+        "view",
+        "label",
+        "split",
+        "max_stale",
+    ),
     views.TimeSplit: ("select_from", "report_from", "report_until", "gap"),
     models.Predictions: ("name", "description", "owners", "tags", "freshness", "model", "first"),
     models.Outcomes: ("name", "description", "owners", "tags", "freshness", "predictions"),

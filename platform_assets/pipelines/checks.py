@@ -26,6 +26,8 @@ KNOWS_NO_FUTURE = "knows_no_future"
 AS_KNOWN_THEN = "as_known_then"
 SPLITS_APART = "splits_apart"
 NOT_TOO_GOOD = "not_too_good"
+UP_TO_DATE = "up_to_date"
+"""Not among those of `checks_of`: it looks at the whole catalogue at once, after the materialization and later."""
 
 _SHOWN = 3
 

@@ -7,7 +7,7 @@ that versions 8 and 9 rewrote, widened by the reader's windows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
@@ -34,11 +34,13 @@ class Step:
         name: the declaration.
         days: the stale days as ranges; None for one without partitions.
         reasons: why, with the number of days each reason holds for (1 without partitions).
+        days_by_reason: the days themselves (None without partitions).
     """
 
     name: str
     days: tuple[Days, ...] | None
     reasons: Mapping[str, int]
+    days_by_reason: Mapping[str, frozenset[date | None]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def day_count(self) -> int:
@@ -61,13 +63,14 @@ class Plan:
         return next((step for step in self.steps if step.name == name), None)
 
 
-def plan(platform: Platform, catalogue: Catalogue, *, now: datetime) -> Plan:
+def plan(platform: Platform, catalogue: Catalogue, *, now: datetime, left_alone: Collection[str] = ()) -> Plan:
     """Compare everything declared with what is there.
 
     Args:
         platform: where everything lives.
         catalogue: what is declared.
         now: days that are not over at this instant (UTC) are not looked at.
+        left_alone: declarations that stay as they are, so that nothing follows from what they would become.
     """
     steps: dict[str, Step] = {}
     waiting: dict[str, int] = {}
@@ -91,12 +94,13 @@ def plan(platform: Platform, catalogue: Catalogue, *, now: datetime) -> Plan:
         stale = set().union(*reasons.values()) if reasons else set()
         if calendar(declaration) is not None:
             materialized[declaration.name] = {d for d in candidates if d is not None and (d in latest or d in stale)}
-        if stale:
+        if stale and declaration.name not in left_alone:
             dated = {day for day in stale if day is not None}
             steps[declaration.name] = Step(
                 name=declaration.name,
                 days=tuple(day_ranges(dated)) if calendar(declaration) is not None else None,
                 reasons={reason: len(days) for reason, days in reasons.items()},
+                days_by_reason={reason: frozenset(days) for reason, days in reasons.items()},
             )
     return Plan(steps=tuple(steps.values()), waiting={name: count for name, count in waiting.items() if count})
 
@@ -182,6 +186,16 @@ def _stale_by_input(
                 yield reason, day
 
 
+def changed_since(
+    platform: Platform, catalogue: Catalogue, read: Declaration, version: int | None
+) -> Sequence[Days] | None:
+    """The days on which a table changed since a version; None where that cannot be said by days."""
+    current = version_of(platform, catalogue, read)
+    if current is None or version is None:
+        return None
+    return () if version == current else _changes(platform, catalogue, read, [version], current)[version]
+
+
 def _changes(
     platform: Platform, catalogue: Catalogue, read: Declaration, versions: Iterable[int | None], current: int
 ) -> dict[int | None, Sequence[Days] | None]:
@@ -200,6 +214,8 @@ def _reached(
     reader: Declaration, read: Declaration, changed: Sequence[Days] | None, days: set[date | None]
 ) -> set[date | None]:
     """Which of `days` the changed days of an input reach."""
+    if isinstance(reader, TrainingDataset) and changed is not None:
+        changed = [part for part in changed if part.clip(reader.days)]
     if changed is None or calendar(reader) is None or calendar(read) is None:
         return set(days) if changed is None or changed else set()
     reached: set[date | None] = set()
