@@ -66,7 +66,7 @@ def bring_up_to_date(settings: Settings, *, catalogue_name: str, only_plan: bool
     from platform_assets.orchestration.instance import open_instance
     from platform_assets.orchestration.projects import find_catalogues
     from platform_assets.orchestration.records import compare_records, with_unrecorded
-    from platform_assets.orchestration.refresh import carry_out, divide
+    from platform_assets.orchestration.refresh import any_stale, carry_out, divide, look_again
     from platform_assets.orchestration.resources import resources
     from platform_assets.pipelines.plan import plan
     from platform_assets.pipelines.summary import summarize
@@ -84,10 +84,12 @@ def bring_up_to_date(settings: Settings, *, catalogue_name: str, only_plan: bool
         if not stale.steps or stale.waiting:
             show_plan(out, catalogue, stale)
         runs = divide(catalogue, stale)
+        definitions = build_definitions(catalogue, settings=settings)
         if runs:
-            definitions = build_definitions(catalogue, settings=settings)
             with Follow(out, sum(len(run.names) for run in runs)) as report:
                 carry_out(definitions, instance, catalogue, runs, report=report)
+        if runs or any_stale(instance, catalogue):
+            look_again(definitions, instance, catalogue)
     show_summary(out, catalogue, summarize(platform, catalogue))
     show_places(out, settings, NEXT)
 

@@ -15,7 +15,8 @@ from platform_assets.declarations.models import Model
 from platform_assets.declarations.tables import Source
 from platform_assets.declarations.times import Days, day_ranges
 from platform_assets.declarations.views import TrainingDataset
-from platform_assets.orchestration.automation import MOST_DAYS_A_TICK, TRIGGER
+from platform_assets.orchestration.automation import MOST_DAYS_A_TICK, TRIGGER, condition_of
+from platform_assets.pipelines.checks import UP_TO_DATE
 from platform_assets.pipelines.plan import plan
 from platform_assets_tests import shop
 from platform_assets_tests.orchestration.conftest import Deployment
@@ -125,6 +126,21 @@ class TestConditions:
         for declaration in there.catalogue.declarations:
             condition = graph.get(there.key(declaration.name)).automation_condition
             assert (condition is None) == isinstance(declaration, Source | TrainingDataset | Model)
+
+    def test_a_training_dataset_that_says_how_stale_it_may_be_runs_by_itself(self) -> None:
+        catalogue = shop.with_changed("returns_dataset", max_stale=0.05)
+        labels = {
+            name: condition.get_label()
+            for name in ("returns_dataset", "return_model")
+            if (condition := condition_of(catalogue, catalogue[name])) is not None
+        }
+        assert labels == {"returns_dataset": "rebuild when too stale", "return_model": "follow the inputs"}
+
+    def test_the_runs_of_a_day_leave_the_look_at_everything_to_the_morning(self, there: Deployment) -> None:
+        shop.land(there.settings.landing, [EARLY.first])
+        for request in evaluate(there, LANDING).run_requests:
+            assert {key.asset_key for key in request.asset_check_keys} == set(request.asset_selection)
+            assert UP_TO_DATE not in {key.name for key in request.asset_check_keys}
 
     def test_nothing_is_asked_for_right_after_a_refresh(self, full: Deployment) -> None:
         asked, cursor = tick(full)
@@ -415,6 +431,7 @@ def test_everything_automatic_is_switched_on(there: Deployment) -> None:
         f"{SALES_JOB}_nightly",
         f"{RETURNS_JOB}_nightly",
         f"{PREDICTIONS_JOB}_nightly",
+        "shop_up_to_date_daily",
         "shop_retraining_monthly",
     }
     assert {s.default_status.value for s in (*repository.sensor_defs, *repository.schedule_defs)} == {"RUNNING"}
