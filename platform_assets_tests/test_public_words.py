@@ -14,7 +14,7 @@ from platform_assets.compute import content_hash, contracts, metrics, point_in_t
 from platform_assets.declarations import catalogue, declaration, models, tables, times, views
 from platform_assets.lake import landing, ledger, writes
 from platform_assets.lake import tables as lake_tables
-from platform_assets.pipelines import manifest, materialize, plan, run, staleness
+from platform_assets.pipelines import manifest, materialize, plan, run, staleness, whereabouts
 
 PUBLIC: dict[ModuleType, set[str]] = {
     declaration: {"Declaration", "Column", "columns_of", "is_storable", "parameters_of", "docstring_of"},
@@ -51,6 +51,7 @@ PUBLIC: dict[ModuleType, set[str]] = {
     manifest: {"manifest", "MadeOf"},
     plan: {"plan", "Plan", "Step", "changed_since"},
     staleness: {"staleness", "Staleness", "up_to_date", "rows_by_day", "say_days"},
+    whereabouts: {"whereabouts"},
     run: {"Platform", "Run", "Materialization", "Inputs", "CheckResult", "provenance", "enter", "version_of"},
 }
 
