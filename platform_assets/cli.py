@@ -30,11 +30,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(chosen.run(load_settings(os.environ), chosen))
     except (PlatformError, OSError) as error:
-        print(f"platform-assets: {error}", file=sys.stderr)
+        _complain(error)
         return 1
     except KeyboardInterrupt:
         print("platform-assets: stopped; what was finished is kept", file=sys.stderr)
         return 130
+
+
+def _complain(error: Exception) -> None:
+    print(f"platform-assets: {error}", file=sys.stderr)
 
 
 def refresh(settings: Settings, chosen: argparse.Namespace) -> int:
@@ -51,9 +55,15 @@ def refresh(settings: Settings, chosen: argparse.Namespace) -> int:
     catalogues = find_catalogues()
     if not catalogues:
         print("there is no project below platform_assets/defs; declare one as the README shows")
+    failed = False
     for catalogue in catalogues:
-        bring_up_to_date(settings, catalogue_name=catalogue.name, only_plan=chosen.plan)
-    return 0
+        try:
+            bring_up_to_date(settings, catalogue_name=catalogue.name, only_plan=chosen.plan)
+        except PlatformError as error:
+            # The other projects have nothing to do with it.
+            _complain(error)
+            failed = True
+    return int(failed)
 
 
 def bring_up_to_date(settings: Settings, *, catalogue_name: str, only_plan: bool = False) -> None:

@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 
 from platform_assets.cli import main
+from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.defs.flights.catalogue import CATALOGUE
 from platform_assets.defs.flights.upstream import land
 from platform_assets.orchestration.instance import open_instance
@@ -24,6 +25,7 @@ from platform_assets.orchestration.resources import resources
 from platform_assets.pipelines.plan import plan
 from platform_assets.settings import load_settings
 from platform_assets.terminal import Follow
+from platform_assets_tests import shop
 
 LIGHT_HEADED = ("mlflow", "lightgbm", "matplotlib", "pandas", "sklearn", "shap")
 
@@ -149,6 +151,24 @@ def test_a_plan_changes_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     assert "365 days have not landed" in out
     assert max(map(len, out.splitlines())) <= 80
     assert {path: path.stat().st_mtime_ns for path in data.rglob("*")} == before
+
+
+def test_a_project_that_fails_does_not_stop_the_next(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first, second = (Catalogue(name=name, declarations=[shop.products]) for name in ("first", "second"))
+    monkeypatch.setattr("platform_assets.orchestration.projects.find_catalogues", lambda: [first, second])
+    data = tmp_path / "data"
+    shop.land(data / "landing", [])
+    assert main(["refresh"]) == 0
+    log = data / "lake" / "first" / "products" / "_delta_log" / f"{0:020}.json"
+    log.write_text("not json")
+    capsys.readouterr()
+    assert main(["refresh"]) == 1
+    out, err = capsys.readouterr()
+    assert err.startswith(f"platform-assets: cannot read the table at {data / 'lake' / 'first' / 'products'}: ")
+    assert err.count("\n") == 1
+    assert "second: everything is up to date, nothing to do" in out
 
 
 def test_stopped_by_control_c_keeps_what_was_finished(tmp_path: Path) -> None:
