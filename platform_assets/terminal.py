@@ -68,10 +68,14 @@ class Follow:
         )
 
 
+def _days(count: int) -> str:
+    return "1 day has" if count == 1 else f"{count} days have"
+
+
 def show_plan(out: Console, catalogue: Catalogue, plan: Plan) -> None:
     """What is out of date, and why, a line each."""
     for name, count in plan.waiting.items():
-        out.print(f"[yellow]![/] {asset_name(catalogue.name, name)}: {count} days have not landed")
+        out.print(f"[yellow]![/] {asset_name(catalogue.name, name)}: {_days(count)} not landed")
     if not plan.steps:
         all_of_it = "everything that has landed" if plan.waiting else "everything"
         out.print(f"[green]✓[/] {catalogue.name}: {all_of_it} is up to date, nothing to do")
