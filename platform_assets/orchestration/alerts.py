@@ -1,4 +1,4 @@
-"""What people are told: failed checks, failed runs and stale assets, once each."""
+"""What people are told: failed checks, failed runs, and assets that are overdue or out of date, once each."""
 
 # No `from __future__ import annotations`: Dagster reads the types of contexts, not their text.
 import http.client
@@ -31,7 +31,7 @@ class Incident:
 
     Attributes:
         name: what it is about; an incident that is open is not told again.
-        kind: `check failed`, `run failed`, `out of date` or `stale`.
+        kind: `check failed`, `run failed`, `overdue` or `out of date`.
         message: one sentence.
         marker: what makes it another incident although the name is the same.
         run_id: the run that it came up in, where there is one.
@@ -45,13 +45,13 @@ class Incident:
 
 
 def alert_sensor(catalogue: Catalogue, *, webhook: str | None) -> dg.SensorDefinition:
-    """Reports each failed check, failed run and stale asset once, to the log and to the webhook if there is one."""
+    """Reports each failed check, failed run and asset that is overdue or out of date once, to the log and to the webhook if there is one."""
 
     @dg.sensor(
         name=f"{catalogue.name}_alerts",
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Reports failed checks, failed runs and stale assets once each, to the log and the webhook.",
+        description="Reports failed checks, failed runs and assets overdue or out of date, once each, to log and webhook.",
     )
     def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         told: dict[str, str] = json.loads(context.cursor or "{}")
@@ -81,7 +81,7 @@ def incidents(instance: dg.DagsterInstance, catalogue: Catalogue, *, now: dateti
     return [
         *_failed_checks(instance, catalogue),
         *_failed_runs(instance, catalogue, since=now - RUNS_LOOKED_AT),
-        *_stale(instance, catalogue),
+        *_overdue(instance, catalogue),
         *_out_of_date(instance, catalogue),
     ]
 
@@ -144,15 +144,15 @@ def _failed_runs(instance: dg.DagsterInstance, catalogue: Catalogue, *, since: d
         )
 
 
-def _stale(instance: dg.DagsterInstance, catalogue: Catalogue) -> Iterator[Incident]:
-    """The assets that their freshness policy calls stale."""
+def _overdue(instance: dg.DagsterInstance, catalogue: Catalogue) -> Iterator[Incident]:
+    """The assets that were not materialized within their freshness limit."""
     limits = {key_of(catalogue, d.name): d.freshness.fail for d in catalogue.declarations if d.freshness is not None}
     for key, record in instance.get_freshness_state_records(list(limits)).items():
         if record.freshness_state.value == "FAIL":
             yield Incident(
                 name=f"{key.to_user_string()}:freshness",
-                kind="stale",
-                marker="stale",
+                kind="overdue",
+                marker="overdue",
                 message=f"{key.to_user_string()} has not been materialized within {say_duration(limits[key])}",
             )
 

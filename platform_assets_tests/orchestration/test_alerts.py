@@ -165,7 +165,7 @@ def test_an_old_failed_run_and_another_projects_are_left_alone(there: Deployment
     assert incidents(there.instance, CATALOGUE, now=now) == []
 
 
-def test_a_stale_asset_is_told_once(there: Deployment, webhook: Webhook) -> None:
+def test_an_overdue_asset_is_told_once(there: Deployment, webhook: Webhook) -> None:
     def turn(state: FreshnessState, before: FreshnessState) -> None:
         there.instance.report_runless_asset_event(
             FreshnessStateChange(
@@ -180,10 +180,10 @@ def test_a_stale_asset_is_told_once(there: Deployment, webhook: Webhook) -> None
     _, cursor = tick(there)
     assert webhook.taken == [
         {
-            "kind": "stale",
+            "kind": "overdue",
             "name": "shop/orders:freshness",
             "message": "shop/orders has not been materialized within 36 hours",
-            "text": "stale: shop/orders has not been materialized within 36 hours",
+            "text": "overdue: shop/orders has not been materialized within 36 hours",
         }
     ]
     _, cursor = tick(there, cursor)
