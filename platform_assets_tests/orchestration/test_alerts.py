@@ -13,6 +13,7 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.freshness import FreshnessState, FreshnessStateChange
 
+from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.times import Days
 from platform_assets.orchestration.alerts import RUNS_LOOKED_AT, incidents
 from platform_assets_tests import shop
@@ -156,13 +157,12 @@ def test_a_run_that_failed_without_a_check_is_told(there: Deployment, webhook: W
 
 
 def test_an_old_failed_run_and_another_projects_are_left_alone(there: Deployment) -> None:
-    from platform_assets.defs.flights.catalogue import CATALOGUE
-
     there.execute("product_sales", days=DAY)
     now = datetime.now(UTC)
     assert [found.kind for found in incidents(there.instance, there.catalogue, now=now)] == ["run failed"]
     assert incidents(there.instance, there.catalogue, now=now + RUNS_LOOKED_AT + timedelta(minutes=1)) == []
-    assert incidents(there.instance, CATALOGUE, now=now) == []
+    other = Catalogue(name="other", declarations=shop.DECLARATIONS)
+    assert incidents(there.instance, other, now=now) == []
 
 
 def test_an_overdue_asset_is_told_once(there: Deployment, webhook: Webhook) -> None:

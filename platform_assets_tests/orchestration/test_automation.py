@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
+import polars as pl
 import pytest
 from dagster._core.storage.tags import SENSOR_NAME_TAG
 
@@ -306,19 +307,19 @@ class TestLanding:
         assert launch(there, third.run_requests) == [True]
 
     def test_sources_wait_for_the_first_delivery_of_a_snapshot_they_read(self, there: Deployment) -> None:
-        from platform_assets.defs.flights.catalogue import CATALOGUE
         from platform_assets.orchestration.automation import landed_anew
 
-        landing = there.settings.landing
-        day = date(2013, 1, 1)
-        for source in ("schedule", "weather"):
-            (landing / source).mkdir()
-            (landing / source / f"{day}.csv").touch()
-        now = datetime.now(UTC)
-        assert set(landed_anew(there.platform, CATALOGUE, now=now)[str(day)]) == {"schedule", "weather"}
-        (landing / "airports.csv").touch()
-        found = landed_anew(there.platform, CATALOGUE, now=now)
-        assert {unit: set(stamps) for unit, stamps in found.items()} == {"": {"airports"}, str(day): {"weather"}}
+        def known(raw: pl.LazyFrame, products: pl.LazyFrame) -> pl.LazyFrame:
+            return raw.join(products, on="product")
+
+        catalogue = shop.with_changed("orders", transform=known)
+        landing, day, now = there.settings.landing, EARLY.first, datetime.now(UTC)
+        for source in ("orders", "returns"):
+            shop.land_rows(landing, source, day, [])
+        assert set(landed_anew(there.platform, catalogue, now=now)[str(day)]) == {"orders", "returns"}
+        (landing / "products.csv").touch()
+        found = landed_anew(there.platform, catalogue, now=now)
+        assert {unit: set(stamps) for unit, stamps in found.items()} == {"": {"products"}, str(day): {"returns"}}
 
     def test_a_day_that_is_not_over_is_left_alone(self, there: Deployment) -> None:
         from platform_assets.orchestration.automation import landed_anew

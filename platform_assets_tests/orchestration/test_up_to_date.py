@@ -213,6 +213,7 @@ class TestRefresh:
     def _only_the_shop(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("platform_assets.orchestration.projects.find_catalogues", lambda: [shop.CATALOGUE])
 
+    @pytest.mark.slow
     @pytest.mark.usefixtures("_only_the_shop")
     def test_what_it_mended_is_green_at_once(self, full: Deployment) -> None:
         land_changed(full, LAST)
@@ -221,6 +222,7 @@ class TestRefresh:
         bring_up_to_date(full.settings, catalogue_name="shop")
         assert red(full) == set()
 
+    @pytest.mark.slow
     @pytest.mark.usefixtures("_only_the_shop")
     def test_nothing_to_do_and_red_never_stand_side_by_side(
         self, full: Deployment, capsys: pytest.CaptureFixture[str]
@@ -336,7 +338,9 @@ class TestAutomation:
         assert assets.isdisjoint(TRAINING)
         assert clock.follow()[0].isdisjoint(TRAINING)
         assert red(tolerant) == set()
+        assert told(tolerant) == []
 
+    @pytest.mark.slow
     def test_what_the_change_could_reach_is_not_acted_on_when_less_was_changed(self, tolerant: Deployment) -> None:
         clock = Clock(tolerant)
         clock.tick()
@@ -407,6 +411,7 @@ class TestAlerts:
             catalogue = shop.with_changed(name, catalogue=catalogue, **other)
         return catalogue
 
+    @pytest.mark.slow
     def test_a_deploy_is_told_in_one_message_and_not_before_the_morning(self, full: Deployment) -> None:
         with deployed(full.settings.data, self.changed(full)) as later:
             assert told(later) == [], "nobody has looked yet: there is time for a refresh"
@@ -434,16 +439,3 @@ class TestAlerts:
         assert one.message == (
             "shop/orders is out of date: 1 of 35 days is stale (2024-04-14): its landed files changed."
         )
-
-    def test_what_may_be_stale_is_not_told(self, tolerant: Deployment) -> None:
-        land_changed(tolerant, LAST)
-        ingest(tolerant, LAST)
-        Clock(tolerant).follow()
-        for name in ("product_sales", "customer_history", "category_sales", "orders_asked", "return_predictions"):
-            assert tolerant.execute(name, days=Days(LAST, LAST)).success
-        days = Days(LAST - timedelta(days=3), LAST)
-        assert tolerant.execute("order_returned", days=days).success
-        assert tolerant.execute("return_outcomes", days=days).success
-        look(tolerant)
-        assert tolerant.check("returns_dataset", UP_TO_DATE).metadata["stale share"].value > 0
-        assert told(tolerant) == []
