@@ -91,7 +91,7 @@ def bring_up_to_date(settings: Settings, *, catalogue_name: str, only_plan: bool
         return
     with open_instance(settings) as instance:
         stale = with_unrecorded(stale, catalogue, compare_records(instance, platform, catalogue))
-        if not stale.steps or stale.waiting:
+        if not stale.steps or stale.waiting or stale.early:
             show_plan(out, catalogue, stale)
         runs = divide(catalogue, stale)
         definitions = build_definitions(catalogue, settings=settings)
@@ -152,6 +152,19 @@ def mlflow(settings: Settings, _: argparse.Namespace) -> int:
     )
 
 
+def set_back(settings: Settings, chosen: argparse.Namespace) -> int:
+    """Go back to the last version of a table that can be read."""
+    from platform_assets.lake.repair import set_back as go_back
+    from platform_assets.lake.tables import Lake
+
+    now = datetime.now(UTC)
+    done = go_back(Lake(settings.lake), chosen.table, run_id=f"set-back-{now:%Y%m%dT%H%M%S}", now=now)
+    lost = f", with what it had written of {', '.join(map(str, done.days))}" if done.days else ""
+    print(f"{chosen.table}: version {done.lost} is lost{lost}; its entry is kept in {done.kept}")
+    print(f"{chosen.table}: version {done.is_now} is what version {done.lost - 1} was; run refresh next")
+    return 0
+
+
 def _become(command: Sequence[str]) -> int:
     """Replace this process by a server, with the signals as a terminal has them."""
     # A shell starts background jobs with SIGINT ignored, and Dagster passes that on to all its processes.
@@ -177,12 +190,14 @@ def _require_free(host: str, port: int, setting: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="platform-assets", description=__doc__.split(":", 1)[1].strip().capitalize())
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for function, name in ((refresh, "refresh"), (dev, "dev"), (mlflow, "mlflow")):
+    for function, name in ((refresh, "refresh"), (dev, "dev"), (mlflow, "mlflow"), (set_back, "set-back")):
         first_line = (function.__doc__ or "").splitlines()[0]
         command = commands.add_parser(name, help=first_line, description=first_line)
         command.set_defaults(run=function)
         if function is refresh:
             command.add_argument("--plan", action="store_true", help="say what is out of date and why; change nothing")
+        if function is set_back:
+            command.add_argument("table", metavar="TABLE", help="as the error names it, for example flights/departures")
     return parser
 
 

@@ -76,6 +76,10 @@ def show_plan(out: Console, catalogue: Catalogue, plan: Plan) -> None:
     """What is out of date, and why, a line each."""
     for name, count in plan.waiting.items():
         out.print(f"[yellow]![/] {asset_name(catalogue.name, name)}: {_days(count)} not landed")
+    for name, ranges in plan.early.items():
+        count, first = sum(map(len, ranges)), ranges[0].first
+        said = f"{count} landed day{'s' if count != 1 else ''} not over yet"
+        out.print(f"[yellow]![/] {asset_name(catalogue.name, name)}: {said}, from {first}")
     if not plan.steps:
         all_of_it = "everything that has landed" if plan.waiting else "everything"
         out.print(f"[green]✓[/] {catalogue.name}: {all_of_it} is up to date, nothing to do")

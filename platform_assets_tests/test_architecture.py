@@ -144,7 +144,7 @@ def test_the_code_location_loads_without_what_is_heavy() -> None:
     found = loaded_after("import platform_assets.definitions as d\nd.defs()")
     assert "dagster" in found
     assert "platform_assets" in found
-    assert found.isdisjoint({"mlflow", "lightgbm", "matplotlib", "pandas", "sklearn"})
+    assert found.isdisjoint({"mlflow", "lightgbm", "matplotlib", "pandas", "sklearn", "numba"})
 
 
 @pytest.mark.parametrize("name", ["utils", "util", "helpers", "common", "manager", "misc"])

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ from rich.console import Console
 
 from platform_assets.cli import main
 from platform_assets.declarations.catalogue import Catalogue
+from platform_assets.declarations.times import Days
 from platform_assets.orchestration.refresh import Progress
-from platform_assets.terminal import Follow
+from platform_assets.pipelines.plan import Plan
+from platform_assets.terminal import Follow, show_plan
 from platform_assets_tests import shop
 
 
@@ -144,6 +147,20 @@ def test_a_plan_changes_nothing(
     assert "34 days have not landed" in out
     assert max(map(len, out.splitlines())) <= 80
     assert {path: path.stat().st_mtime_ns for path in data.rglob("*")} == before
+
+
+def test_a_landed_day_that_is_not_over_is_said() -> None:
+    text = io.StringIO()
+    early = {
+        "orders": (Days(date(2013, 12, 30), date(2013, 12, 30)),),
+        "returns": (Days(date(2013, 12, 28), date(2013, 12, 28)), Days(date(2013, 12, 30), date(2013, 12, 31))),
+    }
+    show_plan(Console(file=text, width=80, highlight=False), shop.CATALOGUE, Plan(steps=(), early=early))
+    assert text.getvalue().splitlines() == [
+        "! shop/orders: 1 landed day not over yet, from 2013-12-30",
+        "! shop/returns: 3 landed days not over yet, from 2013-12-28",
+        "✓ shop: everything is up to date, nothing to do",
+    ]
 
 
 def test_a_project_that_fails_does_not_stop_the_next(

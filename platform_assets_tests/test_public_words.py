@@ -10,9 +10,18 @@ from types import ModuleType
 import pytest
 
 from platform_assets import errors
-from platform_assets.compute import content_hash, contracts, metrics, point_in_time, preparation, splits, windows
+from platform_assets.compute import (
+    content_hash,
+    contracts,
+    corrections,
+    metrics,
+    point_in_time,
+    preparation,
+    splits,
+    windows,
+)
 from platform_assets.declarations import catalogue, declaration, models, tables, times, views
-from platform_assets.lake import landing, ledger, writes
+from platform_assets.lake import damage, landing, ledger, repair, writes
 from platform_assets.lake import tables as lake_tables
 from platform_assets.pipelines import manifest, materialize, plan, run, staleness, whereabouts
 
@@ -36,20 +45,31 @@ PUBLIC: dict[ModuleType, set[str]] = {
         "say_duration",
     },
     catalogue: {"Catalogue", "Reach", "calendar", "reach", "days_read", "days_affected"},
-    point_in_time: {"point_in_time_join"},
+    point_in_time: {"point_in_time_join", "point_in_time_joins", "Features"},
     content_hash: {"content_hash", "content_hashes", "row_hashes"},
-    contracts: {"judge", "Verdict"},
+    contracts: {"judge", "together", "Verdict"},
+    corrections: {"fold", "superseded_at"},
     windows: {"sums_at_ticks", "ratio", "minutes"},
     splits: {"split_by_time"},
     metrics: {"Performance", "performance", "performance_by", "Averages"},
     preparation: {"Preparation"},
     lake_tables: {"Lake", "explained"},
     writes: {"write", "plan_write", "WritePlan", "Written", "Provenance"},
-    landing: {"Landing", "Landed"},
+    damage: {
+        "LogDamage",
+        "FileDamage",
+        "damage_of_entry",
+        "damage_of_log",
+        "damaged_files",
+        "say_files",
+        "was_named",
+    },
+    repair: {"set_back", "GoneBack"},
+    landing: {"Landing", "Landed", "Delivery", "day_of_file", "corrected_at"},
     ledger: {"Entry", "record", "entries", "latest", "days"},
     materialize: {"materialize"},
     manifest: {"manifest", "MadeOf"},
-    plan: {"plan", "Plan", "Step", "changed_since"},
+    plan: {"plan", "Plan", "Step", "changed_since", "landed_early"},
     staleness: {"staleness", "Staleness", "up_to_date", "rows_by_day", "say_days"},
     whereabouts: {"whereabouts"},
     run: {"Platform", "Run", "Materialization", "Inputs", "CheckResult", "provenance", "enter", "version_of"},
@@ -70,6 +90,7 @@ FIELDS: dict[type, tuple[str, ...]] = {
         "event_time",
         "partitions",
         "on_invalid",
+        "on_correction",
     ),
     tables.FeatureGroup: (
         "name",
@@ -117,6 +138,7 @@ FIELDS: dict[type, tuple[str, ...]] = {
         "transform",
         "features",
         "accepts_unknown",
+        "known",
     ),
     views.TrainingDataset: (
         "name",

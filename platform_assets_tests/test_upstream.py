@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import dataframely as dy
@@ -9,7 +10,8 @@ import lightgbm
 import numpy as np
 import polars as pl
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError
 
 
 def test_polars_joins_as_of_the_last_of_equal_rows() -> None:
@@ -83,6 +85,48 @@ def test_delta_lists_the_newest_commits_under_wrong_numbers_when_asked_at_an_old
         write_deltalake(tmp_path, pl.DataFrame({"v": [1]}), mode="append")
     assert [commit["version"] for commit in DeltaTable(tmp_path).history()] == [2, 1, 0]
     assert len(DeltaTable(tmp_path, version=0).history()) == 3
+
+
+def test_delta_takes_an_empty_log_entry_for_a_version(tmp_path: Path) -> None:
+    """The reason why the newest entry is looked at whenever a table is opened."""
+    for _ in range(2):
+        write_deltalake(tmp_path, pl.DataFrame({"v": [1]}), mode="append")
+    (tmp_path / "_delta_log" / f"{1:020}.json").write_bytes(b"")
+    assert DeltaTable(tmp_path).version() == 1
+    assert pl.read_delta(str(tmp_path))["v"].to_list() == [1]
+
+
+@pytest.mark.parametrize(("retries", "left"), [(None, [1, 2]), (0, None)])
+def test_delta_sees_no_conflict_of_an_overwrite_with_added_files_unless_it_may_not_retry(
+    tmp_path: Path, retries: int | None, left: list[int] | None
+) -> None:
+    """The reason why a write of a whole table has to make the very next version."""
+    write_deltalake(tmp_path, pl.DataFrame({"v": []}, schema={"v": pl.Int64}))
+    planned = DeltaTable(tmp_path)
+    write_deltalake(tmp_path, pl.DataFrame({"v": [1]}), mode="append")
+    commit = CommitProperties() if retries is None else CommitProperties(max_commit_retries=retries)
+    with pytest.raises(CommitFailedError) if left is None else nullcontext():
+        write_deltalake(planned, pl.DataFrame({"v": [2]}), mode="overwrite", commit_properties=commit)
+    assert sorted(pl.read_delta(str(tmp_path))["v"]) == (left or [1])
+
+
+def test_delta_replaces_a_day_without_reading_it(tmp_path: Path) -> None:
+    """The reason why materializing a day again mends its damaged files."""
+    day_table(tmp_path)
+    for file in (tmp_path / "day=1").iterdir():
+        file.unlink()
+    write_deltalake(tmp_path, pl.DataFrame({"day": ["1"], "v": [9]}), mode="overwrite", predicate="day = '1'")
+    assert sorted(pl.read_delta(str(tmp_path))["v"]) == [3, 9]
+
+
+def test_polars_panics_at_a_delta_file_that_is_cut_off(tmp_path: Path) -> None:
+    """A panic is no Exception: the reason why it is named wherever tables are read."""
+    write_deltalake(tmp_path, pl.DataFrame({"v": [1]}))
+    file = next(tmp_path.glob("*.parquet"))
+    file.write_bytes(file.read_bytes()[:100])
+    assert not issubclass(pl.exceptions.PanicException, Exception)
+    with pytest.raises(pl.exceptions.PanicException):
+        pl.read_delta(str(tmp_path))
 
 
 @pytest.mark.parametrize("dtype", [pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ REASONS = "__reasons"
 DUPLICATE = "repeats another row"
 
 _ROW = "__row"
+_KEY = "primary_key"  # dataframely's name of the rule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,17 +40,20 @@ def judge(
     *,
     rules: Mapping[str, pl.Expr] | None = None,
     carried: Sequence[str] = (),
+    apart: Sequence[str] = (),
 ) -> Verdict:
     """Divide rows by a dataframely schema and further rules.
 
     A row that repeats an earlier one in every column of the schema is bad, its twin is not; rows of one
-    key that differ are all bad, since nobody can tell which of them is right.
+    key that differ are all bad, since nobody can tell which of them is right. Rows that differ in a column
+    of `apart` neither repeat nor contradict each other.
 
     Args:
         rows: the schema's columns and the carried ones.
         schema: types, nullability, ranges, keys and rules.
         rules: further rules by name; an expression that is false where a row breaks it.
         carried: columns that stay beside the row and are not judged.
+        apart: those of the carried columns within which keys are unique, such as the file a row comes from.
 
     Raises:
         polars.exceptions.ColumnNotFoundError: when a column is missing.
@@ -60,12 +65,16 @@ def judge(
     marks = pl.DataFrame({_ROW: pl.int_range(len(rows), eager=True)}).with_columns(
         rows.select(~rule.fill_null(value=True).alias(name) for name, rule in (rules or {}).items())
     )
-    if "primary_key" in failure.counts():
-        repeats = ~rows.select(pl.struct(names).is_first_distinct()).to_series()
+    if _KEY in failure.counts():
+        repeats = ~rows.select(pl.struct(*names, *apart).is_first_distinct()).to_series()
         marks = marks.with_columns(repeats.alias(DUPLICATE))
         _, failure = schema.filter(rows.select(names).filter(~repeats))
     if len(failure):
         marks = marks.with_columns(_broken(rows.select(names), failure))
+    if apart and _KEY in marks.columns:
+        within = rows.with_columns(marks[DUPLICATE])
+        clashes = within.select(pl.struct(*schema.primary_key(), *apart, DUPLICATE).is_duplicated()).to_series()
+        marks = marks.with_columns((clashes & marks[_KEY]).alias(_KEY))
     broken = [c for c in marks.columns if c != _ROW and marks.get_column(c).any()]
     if not broken:
         return Verdict(good=rows, bad=_with_reasons(rows.clear(), marks.clear(), []), examined=len(rows))
@@ -75,6 +84,19 @@ def judge(
         bad=_with_reasons(rows.filter(is_bad), marks.filter(is_bad), broken),
         failures={name: int(marks.get_column(name).sum()) for name in broken},
         examined=len(rows),
+    )
+
+
+def together(verdicts: Sequence[Verdict]) -> Verdict:
+    """One verdict on rows that were judged part by part, since a rule may compare rows and must not see two parts."""
+    failures: Counter[str] = Counter()
+    for verdict in verdicts:
+        failures.update(verdict.failures)
+    return Verdict(
+        good=pl.concat([verdict.good for verdict in verdicts]),
+        bad=pl.concat([verdict.bad for verdict in verdicts]),
+        failures=dict(failures),
+        examined=sum(verdict.examined for verdict in verdicts),
     )
 
 

@@ -4,22 +4,90 @@ For a spine row at time t a feature row is visible when both of its times have c
 and, with `known="then"`, `known_at <= t`. Of the visible rows the newest event time wins, then the
 newest known time, then the values themselves, column by column with nulls lowest: a total order, so
 that the answer does not depend on the order of the input or on the number of threads.
+
+The features are read once, in portions and in whatever order they come, and only rows that can still win are
+kept: memory follows the spine, not the group. `sight` holds the steps and says why that is right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal, TypeVar
+from functools import cached_property
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal, TypeVar
 
+import numpy as np
 import polars as pl
 
+from platform_assets.compute import sight
+from platform_assets.declarations.times import INSTANT, Known
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
-Known = Literal["then", "since"]
 Boundary = Literal["inclusive", "exclusive"]
 
-_ASKED, _FACT, _RANK = "__asked", "__fact", "__rank"
-_AT, _EVENT, _KNOWN, _SEEN, _AGE = "__at", "__event", "__known", "__seen", "__age"
+_QUESTION, _ENTITY, _AT = "__question", "__entity", "__at"
+_EVENT, _KNOWN, _SLOT = "__event", "__known", "__slot"
+
+_PORTION = 4_000_000
+"""Cells taken in at once: rows times columns."""
+_ENOUGH_LOSERS = 200_000
+"""Rows that may have been beaten since they were kept, beside one a question, before they are thrown out."""
+_FEW_ENTITIES = 10_000
+"""So many at most are looked for by name in a lazy frame."""
+_MANY = 100_000
+"""Rows from which on it pays to start the compiler."""
+_COMPILED = "platform_assets.compute.sight_compiled"
+_DENSE = 1_000_000
+"""Whole-number keys are looked up in a table when they lie within this range, or one of eight times their number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """The rows of one group and how they are joined.
+
+    Attributes:
+        rows: the keys, two times and the values; any order. A lazy frame is read in portions, and only where
+            the spine's times and keys can lie.
+        on: the key columns, of the same name in the spine; a null key matches nothing.
+        event_time: when a row was true; a row without it is invisible.
+        known_at: when a row could be known (may be the same column); likewise.
+        max_age: the largest `prediction_time - event_time` that still counts, inclusive; an older winner
+            gives nulls (expired), it does not give way to another row.
+        last_non_null: take for each column the newest row that has a value, instead of the newest row.
+        age_column: also add `prediction_time - event_time` of the newest row (a duration), kept when it
+            is expired and null when no row was ever visible: that is how to tell the two apart.
+    """
+
+    rows: pl.DataFrame | pl.LazyFrame
+    on: Sequence[str]
+    event_time: str
+    known_at: str
+    max_age: timedelta | None = None
+    last_non_null: bool = False
+    age_column: str | None = None
+
+    @cached_property
+    def schema(self) -> pl.Schema:
+        """The columns of `rows`."""
+        return self.rows.collect_schema()
+
+    @property
+    def values(self) -> list[str]:
+        """The columns that the join adds, but for the age."""
+        return [name for name in self.schema.names() if name not in {*self.on, self.event_time, self.known_at}]
+
+    @property
+    def added(self) -> dict[str, pl.DataType]:
+        """What the join adds, in order."""
+        age: dict[str, pl.DataType] = {self.age_column: pl.Duration("us")} if self.age_column else {}
+        return age | {name: self.schema[name] for name in self.values}
 
 
 def point_in_time_join(
@@ -40,128 +108,276 @@ def point_in_time_join(
 
     Args:
         spine: any rows, any order, duplicates allowed; all are kept, in order.
-        features: rows with the keys, two times and the values; any order.
-        on: the key columns, of the same name on both sides; a null key matches nothing.
-        prediction_time: the spine's instant column. Instants need a time zone.
-        event_time: when a feature row was true; a row without it is invisible.
-        known_at: when a feature row could be known (may be the same column); likewise.
-        max_age: the largest `prediction_time - event_time` that still counts, inclusive; an older winner
-            gives nulls (expired), it does not give way to another row.
+        features: rows with the keys, two times and the values; for this and what is not told here see `Features`.
+        on: see `Features`.
+        prediction_time: the spine's instant column. Instants need a time zone; they are compared in microseconds.
+        event_time: see `Features`.
+        known_at: see `Features`.
+        max_age: see `Features`.
         known: `"then"` uses what was known at the time; `"since"` also uses later corrections.
         boundary: `"inclusive"` counts times equal to the prediction time; `"exclusive"` does not.
-        last_non_null: take for each column the newest row that has a value, instead of the newest row.
-        age_column: also add `prediction_time - event_time` of the newest row (a duration), kept when it
-            is expired and null when no row was ever visible: that is how to tell the two apart.
+        last_non_null: see `Features`.
+        age_column: see `Features`.
 
     Returns:
-        The spine's columns followed by the features' other columns; lazy if the spine is lazy.
+        The spine's columns followed by the age, where asked for, and the features' other columns; lazy if the
+        spine is lazy.
 
     Raises:
         ValueError: at once, for a missing column, a naive instant, key types that differ, a column
             that both sides have, or an option that does not exist.
     """
-    facts = features.lazy()
-    left, right = spine.lazy().collect_schema(), facts.collect_schema()
-    values = [name for name in right.names() if name not in {*on, event_time, known_at}]
-    _check(
-        left,
-        right,
+    group = Features(
+        rows=features,
         on=on,
-        prediction_time=prediction_time,
-        times=(event_time, known_at),
-        values=values,
-        age_column=age_column,
+        event_time=event_time,
+        known_at=known_at,
         max_age=max_age,
-        known=known,
-        boundary=boundary,
+        last_non_null=last_non_null,
+        age_column=age_column,
     )
+    return point_in_time_joins(spine, [group], prediction_time=prediction_time, known=known, boundary=boundary)
+
+
+def point_in_time_joins(
+    spine: Frame,
+    groups: Sequence[Features],
+    *,
+    prediction_time: str,
+    known: Known = "then",
+    boundary: Boundary = "inclusive",
+) -> Frame:
+    """Join many groups to one spine, each as `point_in_time_join` would; groups with the same keys share its order.
+
+    Raises:
+        ValueError: as `point_in_time_join`, and for a column that two groups have.
+    """
+    left = spine.collect_schema()
+    taken = dict(left)
+    for group in groups:
+        _check(left, taken, group, prediction_time=prediction_time, known=known, boundary=boundary)
+        taken |= group.added
 
     def joined(asked: pl.DataFrame) -> pl.DataFrame:
-        at = asked.select(*on, _instant(prediction_time).alias(_AT)).with_row_index(_ASKED)
-        at = at.filter(pl.col(_AT).is_not_null()).sort(_AT)
-        rows: pl.DataFrame = facts.select(
-            *on, *values, _instant(event_time).alias(_EVENT), _instant(known_at).alias(_KNOWN)
-        ).collect()
-        times = rows.select(*on, _EVENT, _KNOWN).with_row_index(_FACT).drop_nulls()
-
-        def newest(visible: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-            """Per asked row `columns` of the winner, null when it is expired, and how old the winner is."""
-            ordered = _in_order_of_sight(visible, rows.select(values), on, known)
-            matched = at.join_asof(
-                ordered,
-                left_on=_AT,
-                right_on=_SEEN,
-                by=list(on),
-                strategy="backward",
-                allow_exact_matches=boundary == "inclusive",
-                check_sortedness=False,
-            )
-            winner = matched.select(_ASKED, _FACT, (pl.col(_AT) - pl.col(_EVENT)).alias(_AGE))
-            winner = asked.select(pl.int_range(pl.len(), dtype=pl.get_index_type()).alias(_ASKED)).join(
-                winner, on=_ASKED, how="left", maintain_order="left"
-            )
-            fresh: pl.Series = winner.get_column(_FACT)
-            if max_age is not None:
-                fresh = winner.select(pl.when(pl.col(_AGE) <= max_age).then(_FACT)).to_series()
-            return pl.DataFrame([winner.get_column(_AGE), *(rows.get_column(name).gather(fresh) for name in columns)])
-
-        if last_non_null:
-            filled: list[pl.DataFrame] = [
-                newest(times.filter(rows[name].is_not_null().gather(times[_FACT])), [name]) for name in values
-            ]
-            found = pl.concat([newest(times, []), *(f.drop(_AGE) for f in filled)], how="horizontal")
-        else:
-            found = newest(times, values)
-        found = found.select(*([pl.col(_AGE).alias(age_column)] if age_column else []), *values)
-        return asked.hstack(found)
+        timelines: dict[tuple[str, ...], _Timelines] = {}
+        found = [asked]
+        for group in groups:
+            keys = tuple(group.on)
+            if keys not in timelines:
+                timelines[keys] = _Timelines(asked, keys, prediction_time)
+            found.append(_found(timelines[keys], group, known, boundary))
+        return pl.concat(found, how="horizontal")
 
     if isinstance(spine, pl.DataFrame):
         return joined(spine)
-    added = {age_column: pl.Duration("us")} if age_column else {}
-    schema = pl.Schema({**left, **added, **{name: right[name] for name in values}})
-    return spine.map_batches(joined, schema=schema, streamable=False)
+    return spine.map_batches(joined, schema=pl.Schema(taken), streamable=False)
+
+
+class _Timelines:
+    """The questions of a spine, sorted by entity and time.
+
+    Attributes:
+        length: how many rows the spine has.
+        order: per slot the spine row that asks.
+        at: per slot when it asks.
+        starts: where each entity's slots start, with the end of the last behind it.
+    """
+
+    def __init__(self, spine: pl.DataFrame, on: Sequence[str], prediction_time: str) -> None:
+        asked = spine.select(*on, _instant(prediction_time).alias(_AT)).with_row_index(_QUESTION).drop_nulls()
+        self.length, self.on = len(spine), list(on)
+        self.entities = asked.select(on).unique().with_row_index(_ENTITY).with_columns(pl.col(_ENTITY).cast(pl.Int32))
+        self._low, self._numbers = self._dense()
+        ordered = asked.select(_QUESTION, pl.col(_AT).to_physical(), pl.Series(_ENTITY, self.number(asked))).sort(
+            _ENTITY, _AT
+        )
+        self.order = ordered.get_column(_QUESTION).to_numpy()
+        self.at = ordered.get_column(_AT).to_numpy()
+        numbers = np.arange(len(self.entities) + 1, dtype=np.int32)
+        self.starts = np.searchsorted(ordered.get_column(_ENTITY).to_numpy(), numbers).astype(np.int64)
+
+    def number(self, rows: pl.DataFrame) -> npt.NDArray[np.int32]:
+        """The number of each row's entity, -1 where nobody asks for it."""
+        if self._numbers is None:
+            found = rows.select(self.on).join(self.entities, on=self.on, how="left", maintain_order="left")
+            return found.get_column(_ENTITY).fill_null(-1).to_numpy()
+        keys = rows.get_column(self.on[0]).cast(pl.Int64)
+        numbers = np.empty(len(rows), dtype=np.int32)
+        _steps(len(rows)).look_up(keys.fill_null(self._low - 1).to_numpy(), self._low, self._numbers, numbers)
+        return numbers
+
+    def narrowed(self, rows: pl.LazyFrame, group: Features, known: Known) -> pl.LazyFrame:
+        """The rows that some question can see, as far as times and few entities tell."""
+        if not len(self.at):
+            return rows.clear()
+        first, last = (pl.lit(int(x), pl.Int64).cast(INSTANT) for x in (self.at.min(), self.at.max()))
+        event, when_known = (_comparable(name, group.schema[name]) for name in (group.event_time, group.known_at))
+        rows = rows.filter(event <= last)
+        if known == "then" and group.known_at != group.event_time:
+            rows = rows.filter(when_known <= last)
+        if group.max_age is not None and group.age_column is None:
+            rows = rows.filter(event >= first - group.max_age)
+        for key in self.on:
+            wanted = self.entities.get_column(key).unique()
+            if len(wanted) <= _FEW_ENTITIES and (wanted.dtype.is_integer() or wanted.dtype == pl.String):
+                rows = rows.filter(pl.col(key).is_in(wanted.implode()))
+        return rows
+
+    def _dense(self) -> tuple[int, npt.NDArray[np.int32] | None]:
+        """For one whole-number key in a narrow range, a table from key to number."""
+        keys = self.entities.get_column(self.on[0])
+        if len(self.on) > 1 or not keys.dtype.is_integer() or keys.dtype == pl.UInt64 or keys.is_empty():
+            return 0, None
+        low, high = int(keys.min()), int(keys.max())  # type: ignore[arg-type]
+        if high - low >= max(_DENSE, 8 * len(keys)) or low <= np.iinfo(np.int64).min:
+            return 0, None
+        numbers = np.full(high - low + 1, -1, dtype=np.int32)
+        numbers[keys.cast(pl.Int64).to_numpy() - low] = self.entities.get_column(_ENTITY).to_numpy()
+        return low, numbers
+
+
+class _Search:
+    """The newest visible row for each question, while rows come in."""
+
+    def __init__(self, timelines: _Timelines, values: pl.Schema, *, then: bool, strictly: bool) -> None:
+        self._lines, self._values, self._then, self._strictly = timelines, values, then, strictly
+        self._board, self._rivals = sight.empty_board(timelines.at), sight.empty_rivals(timelines.starts)
+        self._near = timelines.starts[:-1].copy()
+        times = {_EVENT: pl.Int64(), _KNOWN: pl.Int64(), _SLOT: pl.Int64()}
+        self._kept = pl.DataFrame(schema={**values, **times})
+        self._new: list[pl.DataFrame] = []
+        self._waiting = 0
+
+    def take_in(self, rows: pl.DataFrame, entity: npt.NDArray[np.int32]) -> None:
+        """Look at rows (both times in microseconds, and the values) of these entities."""
+        slot = np.empty(len(rows), dtype=np.int64)
+        event, known = rows.get_column(_EVENT).to_numpy(), rows.get_column(_KNOWN).to_numpy()
+        lines = self._lines
+        _steps(len(rows)).take_in(
+            entity, event, known, self._then, self._strictly, lines.starts, self._rivals, self._near, self._board, slot
+        )
+        places = rows.select(*self._values, _EVENT, _KNOWN, pl.Series(_SLOT, slot))
+        self._new.append(places.filter(self._still_best(places)))
+        self._waiting += len(self._new[-1])
+        if self._waiting > _ENOUGH_LOSERS + len(self._lines.at):
+            self._settle()
+
+    def winners(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], pl.DataFrame]:
+        """Per spine row the number of its winner (-1 without one) and its event time; and the rows that are numbered."""
+        self._settle()
+        slots = len(self._lines.at)
+        held = np.full(slots, -1, dtype=np.int64)
+        held[self._kept.get_column(_SLOT).to_numpy()] = np.arange(len(self._kept))
+        winner, event = np.empty(slots, dtype=np.int64), np.empty(slots, dtype=np.int64)
+        _steps(slots).carry_on(self._lines.starts, self._board, held, winner, event)
+        number = np.full(self._lines.length, -1, dtype=np.int64)
+        since = np.full(self._lines.length, sight.NEVER, dtype=np.int64)
+        number[self._lines.order], since[self._lines.order] = winner, event
+        return number, since, self._kept
+
+    def _settle(self) -> None:
+        """Throw out what was beaten, and let the values decide between rows that tie."""
+        kept = pl.concat([self._kept, *self._new])
+        kept = kept.filter(self._still_best(kept))
+        tied = kept.get_column(_SLOT).is_duplicated()
+        if tied.any():
+            last = kept.filter(tied).sort(list(self._values)) if self._values else kept.filter(tied)
+            last = last.unique(_SLOT, keep="last", maintain_order=True)
+            kept = pl.concat([kept.filter(~tied), last])
+        self._kept, self._new, self._waiting = kept.rechunk(), [], 0
+
+    def _still_best(self, rows: pl.DataFrame) -> pl.Series:
+        best = np.empty(len(rows), dtype=np.bool_)
+        times = (rows.get_column(name).to_numpy() for name in (_EVENT, _KNOWN, _SLOT))
+        _steps(len(rows)).still_best(*times, self._board, best)
+        return pl.Series(best)
+
+
+def _found(timelines: _Timelines, group: Features, known: Known, boundary: Boundary) -> pl.DataFrame:
+    """Per spine row what the join adds to it."""
+    values = pl.Schema({name: group.schema[name] for name in group.values})
+    sought: dict[str | None, pl.Schema] = {None: values}
+    if group.last_non_null:
+        sought = {None: pl.Schema(), **dict.fromkeys(group.values, values)}
+    searches = {
+        column: _Search(timelines, kept, then=known == "then", strictly=boundary == "exclusive")
+        for column, kept in sought.items()
+    }
+    for rows in _portions(timelines, group, known):
+        entity = timelines.number(rows)
+        for column, search in searches.items():
+            if column is None:
+                search.take_in(rows, entity)
+            else:
+                there = rows.get_column(column).is_not_null()
+                search.take_in(rows.filter(there), entity[there.to_numpy()])
+    asked = np.full(timelines.length, sight.NEVER, dtype=np.int64)
+    asked[timelines.order] = timelines.at
+    found: dict[str, pl.Series] = {}
+    for column, search in searches.items():
+        number, event, rows = search.winners()
+        age = pl.select(
+            pl.when(pl.Series(number) >= 0).then(pl.Series(asked - event).cast(pl.Duration("us")))
+        ).to_series()
+        if column is None and group.age_column:
+            found[group.age_column] = age
+        fresh = pl.Series(number >= 0)
+        if group.max_age is not None:
+            fresh &= (age <= group.max_age).fill_null(value=False)
+        place = pl.select(pl.when(fresh).then(pl.Series(number))).to_series()
+        for name in [column] if column else () if group.last_non_null else group.values:
+            found[name] = rows.get_column(name).gather(place)
+    return pl.DataFrame([series.alias(name) for name, series in found.items()])
+
+
+def _portions(timelines: _Timelines, group: Features, known: Known) -> Iterator[pl.DataFrame]:
+    """The group's keys, times (in microseconds) and values; rows without a time left out."""
+    laid = [
+        *group.on,
+        *group.values,
+        _instant(group.event_time).to_physical().alias(_EVENT),
+        _instant(group.known_at).to_physical().alias(_KNOWN),
+    ]
+    size = max(_PORTION // len(laid), 1)
+    if isinstance(group.rows, pl.LazyFrame):
+        narrowed = timelines.narrowed(group.rows, group, known).select(laid)
+        portions: Iterator[pl.DataFrame] = narrowed.collect_batches(chunk_size=size, maintain_order=False)
+    else:
+        portions = (rows.select(laid) for rows in group.rows.iter_slices(size))
+    for rows in portions:
+        lacks_time = rows.get_column(_EVENT).null_count() or rows.get_column(_KNOWN).null_count()
+        yield rows.drop_nulls([_EVENT, _KNOWN]) if lacks_time else rows
+
+
+def _steps(rows: int) -> ModuleType:
+    """The steps to go by: compiled ones for many rows, or where the compiler has been started already."""
+    if rows < _MANY and _COMPILED not in sys.modules:
+        return sight
+    try:
+        return importlib.import_module(_COMPILED)
+    except ImportError:  # no compiler for this Python: the same answers, at about the pace of an as-of join
+        return sight
+
+
+def _comparable(column: str, dtype: pl.DataType) -> pl.Expr:
+    """An instant to compare with UTC microseconds; of a plain column a file's statistics can tell."""
+    return pl.col(column) if dtype == INSTANT else _instant(column)
 
 
 def _instant(column: str) -> pl.Expr:
     return pl.col(column).dt.convert_time_zone("UTC").dt.cast_time_unit("us")
 
 
-def _in_order_of_sight(times: pl.DataFrame, values: pl.DataFrame, on: Sequence[str], known: Known) -> pl.DataFrame:
-    """The rows that can win, in the order in which they come into sight; the last of equal instants wins.
-
-    A row comes into sight when both of its times have passed. A late row about an older event never
-    wins, since a newer event is already in sight: it is dropped, because the as-of join that follows
-    looks at the time of sight alone and would let it shadow the newer fact.
-    """
-    seen = pl.max_horizontal(_EVENT, _KNOWN) if known == "then" else pl.col(_EVENT)
-    ordered = times.with_columns(seen.alias(_SEEN))
-    ties = ordered.select(pl.struct(*on, _SEEN, _EVENT, _KNOWN).is_duplicated()).to_series()
-    order = [_SEEN, _EVENT, _KNOWN]
-    if values.width and ties.any():
-        # Only rows that tie in both times need their values compared.
-        tied = ordered.filter(ties)
-        ranked = tied.select(_FACT).hstack(values[tied[_FACT]]).sort(values.columns).select(_FACT).with_row_index(_RANK)
-        ordered = ordered.join(ranked, on=_FACT, how="left")
-        order.append(_RANK)
-    ordered = ordered.sort(order)
-    if known == "then":
-        ordered = ordered.filter(pl.col(_EVENT) >= pl.col(_EVENT).cum_max().over(list(on)))
-    return ordered.select(*on, _SEEN, _EVENT, _FACT)
-
-
 def _check(  # noqa: C901 - a line for each mistake
     left: pl.Schema,
-    right: pl.Schema,
+    taken: dict[str, pl.DataType],
+    group: Features,
     *,
-    on: Sequence[str],
     prediction_time: str,
-    times: tuple[str, str],
-    values: Sequence[str],
-    age_column: str | None,
-    max_age: timedelta | None,
     known: str,
     boundary: str,
 ) -> None:
+    on, times, right, max_age = group.on, (group.event_time, group.known_at), group.schema, group.max_age
     if isinstance(on, str) or not on:
         msg = f"point-in-time join: on={on!r}; name the key columns as a list"
         raise ValueError(msg)
@@ -192,7 +408,8 @@ def _check(  # noqa: C901 - a line for each mistake
         if left[key] != right[key]:
             msg = f"point-in-time join: the key {key!r} is {left[key]} in the spine but {right[key]} in the features"
             raise ValueError(msg)
-    clash = [name for name in [*values, *([age_column] if age_column else [])] if name in left]
+    age_column, values = group.age_column, group.values
+    clash = [name for name in [*values, *([age_column] if age_column else [])] if name in taken]
     if clash or (age_column in values):
         msg = f"point-in-time join: {', '.join(clash) or age_column} would come twice; rename one side"
         raise ValueError(msg)

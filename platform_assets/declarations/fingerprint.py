@@ -30,7 +30,9 @@ from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.times import KnownAt
 
 _PROSE = {"description", "owners", "tags", "freshness", "max_stale"}
-_COMPUTED = {"transform", "sql", "inputs", "schema", "raw", "lookback", "lookahead", "on_invalid"}
+_COMPUTED = {"transform", "sql", "inputs", "schema", "raw", "lookback", "lookahead", "on_invalid", "on_correction"}
+_UNSAID = {"on_correction": "refuse", "known": "then"}
+"""Settings that came after tables were made: at these values they change nothing, so that nothing is made again."""
 
 
 def fingerprint(declaration: Declaration) -> str:
@@ -84,6 +86,8 @@ def _describe_plain(value: object, seen: set[int]) -> Any:
 
 def _describe_record(record: Any, seen: set[int], left_out: set[str]) -> Any:
     held = {f.name: getattr(record, f.name) for f in fields(record) if f.name not in left_out}
+    if isinstance(record, Declaration):
+        held = {name: value for name, value in held.items() if name not in _UNSAID or value != _UNSAID[name]}
     return {"record": type(record).__name__} | {name: _describe(item, seen) for name, item in held.items()}
 
 

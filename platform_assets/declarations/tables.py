@@ -23,6 +23,7 @@ from platform_assets.declarations.names import feature_column
 from platform_assets.declarations.times import Daily, KnownAt
 
 OnInvalid = Literal["fail", "quarantine"]
+OnCorrection = Literal["refuse", "keep"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,13 @@ class Source(Declaration):
 
     `transform` turns the raw columns (typed as in `raw`) into the columns of `schema`; its first
     parameter is the raw frame, further ones are named after other sources. A snapshot (no
-    `partitions`) has no event time. `on_invalid` says what happens to rows that break the contract.
+    `partitions`) has no event time. `on_invalid` says what happens to rows that break the contract; its
+    primary key is unique within each landed file.
+
+    `on_correction="keep"` lets correction files land beside a day's first delivery: a changed row becomes a
+    version more, known from the correction on, beside the one that was known before. Whoever reads the
+    source then gets all versions of a row. For that, `known_at` is a column of its own, which `transform`
+    fills with when a row of a first delivery could be known, and the primary key is `keys` with `event_time`.
     """
 
     kind: ClassVar[str] = "source"
@@ -44,6 +51,7 @@ class Source(Declaration):
     event_time: str | None = None
     partitions: Daily | None = None
     on_invalid: OnInvalid = "quarantine"
+    on_correction: OnCorrection = "refuse"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,6 +65,10 @@ class Source(Declaration):
             self._refuse("a snapshot has no time of its own; declare known_at=unknown('why nobody knows')")
         if self.on_invalid not in ("fail", "quarantine"):
             self._refuse(f"on_invalid={self.on_invalid!r}; choose 'fail' or 'quarantine'")
+        if self.on_correction not in ("refuse", "keep"):
+            self._refuse(f"on_correction={self.on_correction!r}; choose 'refuse' or 'keep'")
+        if self.on_correction == "keep":
+            self._require_versions()
         if not parameters_of(self.transform):
             self._refuse("its function takes no parameter; the first is the raw frame of the landed file")
         for name, dtype in self.raw.items():
@@ -65,6 +77,23 @@ class Source(Declaration):
                     f"raw reads {name!r} as {dtype}; a cell is text, a number, true or false, or a date: "
                     "read it as pl.String and parse it in the function"
                 )
+
+    def _require_versions(self) -> None:
+        """What it takes to tell the versions of a row from each other."""
+        if self.event_time is None:
+            self._refuse("a snapshot is delivered whole and has no corrections; leave out on_correction")
+        told_by, known = [*dict.fromkeys([*self.keys, str(self.event_time)])], self.known_at
+        if known.column is None or known.column in told_by or known.delay:
+            self._refuse(
+                f"a correction is known later than what it corrects, which known_at={known} cannot say; give it a "
+                "column of its own, known_at=after('known_at'), that its function fills and a correction raises"
+            )
+        found = self.schema.primary_key()
+        if set(found) != set(told_by):
+            self._refuse(
+                f"the primary key of {self.schema.__name__} is {', '.join(found) or 'missing'}, but corrected rows are "
+                f"told apart by keys and event_time; give primary_key=True to exactly {', '.join(told_by)}"
+            )
 
     @property
     def input_names(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import polars as pl
@@ -14,6 +15,9 @@ from platform_assets.errors import DeclarationError, PartitionError
 
 INSTANT = pl.Datetime("us", "UTC")
 """The one type of an instant in every table."""
+
+Known = Literal["then", "since"]
+"""How features are joined: as they were known at the time, or as they were corrected since."""
 
 ONE_DAY = timedelta(days=1)
 _LARGEST_ZONE_SHIFT = timedelta(hours=1)

@@ -19,7 +19,7 @@ from platform_assets.declarations.declaration import (
     parameters_of,
 )
 from platform_assets.declarations.tables import FeatureGroup, Label, Selection
-from platform_assets.declarations.times import INSTANT, Daily, Days, KnownAt
+from platform_assets.declarations.times import INSTANT, Daily, Days, Known, KnownAt
 from platform_assets.errors import DeclarationError
 
 PREDICTION_TIME = "prediction_time"
@@ -33,7 +33,8 @@ class FeatureView(Declaration):
 
     Training and inference read the same view, so they cannot disagree. `prediction_time` is derived
     from a spine column; every input of the spine must be known by then, which is checked from the
-    declarations alone.
+    declarations alone. With `known="since"` features are joined as corrected since, also by what became
+    known only after the prediction time.
     """
 
     kind: ClassVar[str] = "feature view"
@@ -46,6 +47,7 @@ class FeatureView(Declaration):
     transform: Transform
     features: Sequence[Selection]
     accepts_unknown: Mapping[str, str] = field(default_factory=dict)
+    known: Known = "then"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,6 +64,8 @@ class FeatureView(Declaration):
                     f"prediction_time is derived from {self.prediction_time.column!r}, its days from "
                     f"{self.event_time!r}; which days of the features are read follows only if both are the same"
                 )
+        if self.known not in ("then", "since"):
+            self._refuse(f"known={self.known!r}; choose 'then' (as known then) or 'since' (as corrected since)")
         if not self.features:
             self._refuse("it selects no features")
         seen: set[str] = set(self.schema.columns()) | {PREDICTION_TIME}

@@ -22,9 +22,9 @@ from platform_assets.declarations.declaration import Column
 from platform_assets.declarations.names import DAY
 from platform_assets.declarations.times import Days, day_ranges
 from platform_assets.errors import SchemaChanged, TableError, WriteConflict, WriteRefused
-from platform_assets.lake.tables import ATTEMPTS, PARTITIONS_KEY, Lake, explained
+from platform_assets.lake.tables import ATTEMPTS, ENGINE_ERRORS, PARTITIONS_KEY, Lake, explained
 
-_EMPTY = "empty"
+_EMPTY, _UNREADABLE = "empty", "unreadable"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +147,7 @@ def plan_write(
             new_columns=tuple(added),
             rewrite_schema=bool(removed or retyped),
         )
-    held = _hash_days(_held(lake, table, base, frame.columns, days), days)
+    held = _hash_held(lake, table, base, frame.columns, days)
     differing = {day for day in days or () if held[day] != fresh[day]}
     return WritePlan(
         table=table,
@@ -210,7 +210,10 @@ def _commit(
     path = lake.path(plan.table)
     partitioned = plan.days is not None
     ranges = plan.replace if partitioned else ()
-    commit = CommitProperties(custom_metadata=provenance.metadata(ranges, plan.digest))
+    metadata = provenance.metadata(ranges, plan.digest)
+    commit = CommitProperties(custom_metadata=metadata)
+    # Without a predicate the engine sees no conflict with files that came since, and would leave or swallow them.
+    exact = CommitProperties(custom_metadata=metadata, max_commit_retries=0)
     if plan.base is None:
         path.mkdir(parents=True, exist_ok=True)
         write_deltalake(
@@ -230,7 +233,7 @@ def _commit(
             frame,
             mode="overwrite",
             schema_mode="overwrite",
-            commit_properties=commit,
+            commit_properties=exact,
             partition_by=[DAY] if partitioned else None,
         )
     else:
@@ -241,7 +244,7 @@ def _commit(
             rows,
             mode="overwrite",
             predicate=predicate,
-            commit_properties=commit,
+            commit_properties=commit if partitioned else exact,
             schema_mode="merge" if plan.new_columns else None,
         )
     return table.version()
@@ -296,9 +299,20 @@ def _count_days(frame: pl.DataFrame, days: Days | None) -> dict[date | None, int
     return {day: counted.get(day, 0) for day in days}
 
 
-def _held(lake: Lake, table: str, version: int, names: Sequence[str], days: Days | None) -> pl.DataFrame:
-    with explained(lake.path(table), "read"):
-        return lake.scan(table, version=version, days=days).select(names).collect()
+def _hash_held(lake: Lake, table: str, version: int, names: Sequence[str], days: Days | None) -> dict[date | None, str]:
+    """What is there. A day whose files cannot be read differs from whatever replaces it, which mends the table."""
+    rows = lake.scan(table, version=version, days=days).select(names)
+    try:
+        return _hash_days(rows.collect(), days)
+    except ENGINE_ERRORS as error:
+        damaged = {file.day for file in lake.damaged_files(table, version=version)}
+        if not damaged:
+            with explained(lake.path(table), "read"):
+                raise error  # noqa: TRY201 - the name keeps mypy and the reader sure of which
+        if days is None:
+            return {None: _UNREADABLE}
+        readable = _hash_days(rows.filter(~pl.col(DAY).is_in(list(damaged))).collect(), days)
+        return {day: _UNREADABLE if day in damaged else digest for day, digest in readable.items()}
 
 
 def _schema_changes(

@@ -15,13 +15,14 @@ from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model
 from platform_assets.declarations.names import asset_name
 from platform_assets.declarations.tables import Source
-from platform_assets.declarations.times import Daily, Days
+from platform_assets.declarations.times import Daily, Days, parse_day
 from platform_assets.declarations.views import TrainingDataset
 from platform_assets.lake import ledger
 from platform_assets.orchestration.metadata import checks_along, key_of
 from platform_assets.orchestration.records import Records, compare_records
 from platform_assets.orchestration.resources import PlatformResource
 from platform_assets.orchestration.up_to_date import last_failed, up_to_date_key
+from platform_assets.pipelines.plan import landed_early
 from platform_assets.pipelines.run import Platform
 
 UnresolvedJob = Any
@@ -130,13 +131,16 @@ def landing_sensor(catalogue: Catalogue, jobs: Mapping[Daily | None, UnresolvedJ
     )
     def landing(context: dg.SensorEvaluationContext, platform: PlatformResource) -> dg.SensorResult | dg.SkipReason:
         asked: Deliveries = json.loads(context.cursor or "{}")
-        found = landed_anew(platform.open(), catalogue, now=datetime.now(UTC))
+        opened, now = platform.open(), datetime.now(UTC)
+        found = landed_anew(opened, catalogue, now=now)
+        early = _say_early(landed_early(opened, catalogue, now=now))
         if not found:
-            return dg.SkipReason("no delivery is new")
+            return dg.SkipReason(f"no delivery is new{early}")
         # A delivery that was refused is not asked for again until it is delivered again.
         fresh = _without(found, asked)
         if not fresh:
-            return dg.SkipReason(f"the deliveries of {_say_units(found)} were asked for already and are not in yet")
+            said = f"the deliveries of {_say_units(found)} were asked for already and are not in yet"
+            return dg.SkipReason(f"{said}{early}")
         # Without a brake, a year that lands at once would stand in the queue before everything else.
         going = dg.RunsFilter(tags={SENSOR_NAME_TAG: f"{catalogue.name}_landing"}, statuses=list(NOT_FINISHED_STATUSES))
         if context.instance.get_runs_count(going) >= MOST_DAYS_A_TICK:
@@ -169,14 +173,13 @@ def landed_anew(platform: Platform, catalogue: Catalogue, *, now: datetime) -> D
     first_time = set()
     for source in catalogue.of_kind(Source):
         latest = ledger.latest(platform.lake, asset_name(catalogue.name, source.name))
-        days: Sequence[date | None] = [None]
-        if source.partitions is not None:
-            closed = source.partitions.closed_until(now)
-            days = sorted(day for day in platform.landing.days(source.name) if closed is not None and day in closed)
-        for day in days:
-            stamp, entry = platform.landing.stamp(source.name, day), latest.get(day)
-            unit = "" if day is None else str(day)
-            if stamp is not None and (entry is None or entry.stamps.get(unit) != stamp):
+        closed = None if source.partitions is None else source.partitions.closed_until(now)
+        if source.partitions is not None and closed is None:
+            continue
+        for unit, stamp in platform.landing.stamps(source.name, closed).items():
+            day = parse_day(unit) if unit else None
+            entry = latest.get(day)
+            if entry is None or entry.stamps.get(unit) != stamp:
                 found.setdefault(unit, {})[source.name] = stamp
                 if day is None and entry is None:
                     first_time.add(source.name)
@@ -279,6 +282,11 @@ def _without(found: Deliveries, asked: Deliveries) -> Deliveries:
         for unit, stamps in found.items()
     }
     return {unit: stamps for unit, stamps in left.items() if stamps}
+
+
+def _say_early(early: Mapping[str, Sequence[Days]]) -> str:
+    said = [f"{name} of {', '.join(map(str, ranges[:_SHOWN]))}" for name, ranges in early.items()]
+    return f"; not over yet, though landed: {'; '.join(said)}" if said else ""
 
 
 def _say_units(deliveries: Deliveries) -> str:

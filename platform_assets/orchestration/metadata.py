@@ -54,7 +54,7 @@ def definition_metadata(catalogue: Catalogue, declaration: Declaration, uri: str
     keys = getattr(declaration, "keys", None)
     if keys:
         known["keys"] = ", ".join(keys)
-    for title in ("known_at", "lookback", "lookahead", "max_age", "prediction_time"):
+    for title in ("known_at", "on_correction", "lookback", "lookahead", "max_age", "prediction_time", "known"):
         value = getattr(declaration, title, None)
         if value:
             known[title.replace("_", " ")] = str(value)

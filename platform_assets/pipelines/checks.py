@@ -51,7 +51,8 @@ def checks_of(declaration: Declaration) -> tuple[Check, ...]:
     not_empty = Check(name=NOT_EMPTY, asks="Does every day that was written have rows?", blocking=False)
     complete = Check(name=DAYS_COMPLETE, asks="Is every day that is over materialized?", blocking=False)
     if isinstance(declaration, Source):
-        own = Check(name=CONTRACT, asks=contract.asks, blocking=declaration.on_invalid == "fail")
+        asks = "Do all rows keep the declared schema and ranges, and are keys unique in each landed file?"
+        own = Check(name=CONTRACT, asks=asks, blocking=declaration.on_invalid == "fail")
     elif isinstance(declaration, FeatureView):
         kept = Check(name=SPINE_KEPT, asks="Has the join neither lost nor doubled a row of the spine?", blocking=True)
         then = Check(name=AS_KNOWN_THEN, asks="Does a sample, joined again by brute force, agree?", blocking=True)

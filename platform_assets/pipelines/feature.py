@@ -2,50 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from platform_assets.compute.contracts import REASONS
-from platform_assets.compute.point_in_time import point_in_time_join
+from platform_assets.compute.contracts import REASONS, together
+from platform_assets.compute.corrections import fold
+from platform_assets.compute.point_in_time import Features, point_in_time_joins
 from platform_assets.declarations.catalogue import Catalogue, calendar, days_read, reach
 from platform_assets.declarations.declaration import WINDOW_PARAMETER
 from platform_assets.declarations.names import DAY, asset_name, feature_column
 from platform_assets.declarations.tables import FeatureGroup, Label, Selection, Source
-from platform_assets.declarations.times import INSTANT, Days, Window
+from platform_assets.declarations.times import INSTANT, Days, Known, Window
 from platform_assets.declarations.views import PREDICTION_TIME, FeatureView
 from platform_assets.errors import ContractError, LandedFileError
-from platform_assets.lake.landing import FILE, LINE, REASON, Landed
+from platform_assets.lake.landing import FILE, LINE, REASON, Landed, corrected_at, day_of_file
 from platform_assets.pipelines.checks import SPINE_KEPT
 from platform_assets.pipelines.leaks import as_known_then, knows_no_future
 from platform_assets.pipelines.publish import contract_check, publish, quarantined, require_contract, set_aside
 from platform_assets.pipelines.run import CheckResult, Inputs, Materialization, Platform, Run
 
-_KNOWN_AT, _AGE = "__known_at", "__age"
+_EVENT_TIME, _KNOWN_AT = "__event_time", "__known_at"
+_CORRECTED_AT, _TURN = "__corrected_at", "__turn"
 
 
 def ingest(platform: Platform, catalogue: Catalogue, source: Source, days: Days | None, run: Run) -> Materialization:
     """Read the landed files of `days`, check them, and publish the rows that keep the contract.
 
+    What a day holds follows from its own files alone: its first delivery with its corrections on top.
+
     Raises:
         SourceUnavailable: when a day has not landed.
-        LandedFileError: when a file is damaged, or under the policy `fail` a cell cannot be read.
+        LandedFileError: when a file is damaged, corrects a source that keeps no versions, or under the policy
+            `fail` has a cell that cannot be read.
         ContractError: under the policy `fail`, when a row breaks the contract.
     """
     inputs = Inputs.pin(platform, catalogue, source, days)
     landed = platform.landing.read(source.name, source.raw, days)
+    if landed.corrections and source.on_correction == "refuse":
+        raise LandedFileError(_explain_correction(catalogue, source, landed))
     if len(landed.unreadable) and source.on_invalid == "fail":
         raise LandedFileError(_explain_unreadable(catalogue, source, landed))
-    rows = _transformed(source, landed, _slices(catalogue, source, inputs, days))
-    verdict = require_contract(
-        catalogue,
-        source,
-        rows,
-        source.schema,
-        policy=source.on_invalid,
-        rules=_partition_rules(source, days),
-        carried=[FILE, LINE],
-        where=_files_of(landed),
+    others = _slices(catalogue, source, inputs, days)
+    verdict = together(
+        [
+            require_contract(
+                catalogue,
+                source,
+                _transformed(source, rows, others),
+                source.schema,
+                policy=source.on_invalid,
+                rules=_partition_rules(source, days),
+                carried=[FILE, LINE],
+                apart=[FILE],
+                where=_files_of(landed),
+            )
+            for rows in _in_turn(landed)
+        ]
     )
     bad = pl.concat(
         [
@@ -54,30 +67,26 @@ def ingest(platform: Platform, catalogue: Catalogue, source: Source, days: Days 
                 reason=pl.col(REASON),
                 file=pl.col(FILE),
                 line=pl.col(LINE),
-                day=_day_of_file() if days is not None else None,
+                day=day_of_file() if days is not None else None,
             ),
             quarantined(
                 verdict.bad,
                 reason=pl.col(REASONS).list.join("; "),
                 file=pl.col(FILE),
                 line=pl.col(LINE),
-                day=pl.coalesce(_day_of_file(), pl.lit(days.first)) if days is not None else None,
+                day=pl.coalesce(day_of_file(), pl.lit(days.first)) if days is not None else None,
             ),
         ]
     )
     set_aside(platform, catalogue, source, bad, days, run, inputs)
     check = contract_check(verdict, policy=source.on_invalid, refused=len(landed.unreadable))
+    facts = {"landed files": len(landed.deliveries), "rows set aside": len(bad)}
+    kept = verdict.good
+    if source.on_correction == "keep":
+        kept = _folded(source, verdict.good)
+        facts |= {"corrections": len(landed.corrections), "rows from corrections": kept[_CORRECTED_AT].count()}
     return publish(
-        platform,
-        catalogue,
-        source,
-        verdict.good,
-        days,
-        run,
-        inputs,
-        checks=[check],
-        stamps=landed.stamps,
-        facts={"landed files": len(landed.stamps), "rows set aside": len(bad)},
+        platform, catalogue, source, kept, days, run, inputs, checks=[check], stamps=landed.stamps, facts=facts
     )
 
 
@@ -140,8 +149,7 @@ def compute_view(platform: Platform, catalogue: Catalogue, view: FeatureView, da
     verdict = require_contract(catalogue, view, rows, view.schema, policy="fail")
     joined = verdict.good.with_columns(view.prediction_time.expr().alias(PREDICTION_TIME))
     facts = {group.name: _slice(view, group, inputs, days) for group in view.groups}
-    for selection in view.features:
-        joined = join_selection(joined, facts[selection.group.name], selection)
+    joined = join_selections(joined, facts, view.features, known=view.known)
     kept = CheckResult(
         name=SPINE_KEPT,
         passed=len(joined) == len(rows),
@@ -166,37 +174,51 @@ def compute_view(platform: Platform, catalogue: Catalogue, view: FeatureView, da
         days,
         run,
         inputs,
-        facts=missing,
+        facts={"features as known": view.known, **missing},
         checks=[contract_check(verdict, policy="fail"), kept, as_known_then(view, joined, facts)],
     )
 
 
-def join_selection(spine: pl.DataFrame, facts: pl.LazyFrame, selection: Selection) -> pl.DataFrame:
-    """Join the chosen features of one group to a spine as known at its prediction time."""
+def join_selections(
+    spine: pl.DataFrame, facts: Mapping[str, pl.LazyFrame], selections: Sequence[Selection], *, known: Known = "then"
+) -> pl.DataFrame:
+    """Join the chosen features of each group to a spine as known at its prediction time, or as corrected since.
+
+    Args:
+        spine: rows with the keys and the prediction time.
+        facts: per group the rows to join.
+        selections: what to take of which group.
+        known: see `point_in_time_join`.
+    """
+    groups = [_as_features(facts[selection.group.name], selection) for selection in selections]
+    joined = point_in_time_joins(spine, groups, prediction_time=PREDICTION_TIME, known=known)
+    # How old an expired row is depends on how far back the slice happens to reach: a day alone would differ.
+    ages = [
+        (pl.when(pl.col(s.age_column) <= s.group.max_age).then(pl.col(s.age_column)).dt.total_seconds() / 60)
+        for s in selections
+        if s.age
+    ]
+    return joined.with_columns(ages)
+
+
+def _as_features(facts: pl.LazyFrame, selection: Selection) -> Features:
     group = selection.group
-    known = group.known_at.expr() if group.known_at.is_known else pl.col(group.event_time)
+    known_at = group.known_at.expr() if group.known_at.is_known else pl.col(group.event_time)
     renamed = dict(zip(group.keys, selection.spine_keys, strict=True))
-    right = facts.select(
+    rows = facts.select(
         *(pl.col(key).alias(spine_key) for key, spine_key in renamed.items()),
-        pl.col(group.event_time).alias("__event_time"),
-        known.alias(_KNOWN_AT),
+        pl.col(group.event_time).alias(_EVENT_TIME),
+        known_at.alias(_KNOWN_AT),
         *(pl.col(name).alias(feature_column(selection.prefix, name)) for name in selection.features),
     )
-    joined = point_in_time_join(
-        spine,
-        right,
-        on=list(selection.spine_keys),
-        prediction_time=PREDICTION_TIME,
-        event_time="__event_time",
+    return Features(
+        rows=rows,
+        on=selection.spine_keys,
+        event_time=_EVENT_TIME,
         known_at=_KNOWN_AT,
         max_age=group.max_age,
-        age_column=_AGE if selection.age else None,
+        age_column=selection.age_column if selection.age else None,
     )
-    if not selection.age:
-        return joined
-    # How old an expired row is depends on how far back the slice happens to reach: a day alone would differ.
-    fresh = pl.when(pl.col(_AGE) <= group.max_age).then(pl.col(_AGE))
-    return joined.with_columns((fresh.dt.total_seconds() / 60).alias(selection.age_column)).drop(_AGE)
 
 
 def _slices(
@@ -254,8 +276,20 @@ def _run_sql(platform: Platform, group: FeatureGroup, slices: Mapping[str, pl.La
         raise ContractError(msg) from error
 
 
-def _transformed(source: Source, landed: Landed, others: Mapping[str, pl.LazyFrame]) -> pl.DataFrame:
-    """What a source's function makes of the landed rows, with the file and the line each row comes from."""
+def _in_turn(landed: Landed) -> list[pl.DataFrame]:
+    """The rows of the first deliveries, those of the first corrections, and so on.
+
+    A function or a rule may compare rows, and must not see two versions of one.
+    """
+    if not landed.corrections:
+        return [landed.rows]
+    turn = corrected_at().rank("dense").over(day_of_file()).fill_null(0).alias(_TURN)
+    turns = landed.rows.with_columns(turn).partition_by(_TURN, include_key=False, maintain_order=True)
+    return turns or [landed.rows]
+
+
+def _transformed(source: Source, landed: pl.DataFrame, others: Mapping[str, pl.LazyFrame]) -> pl.DataFrame:
+    """What a source's function makes of landed rows, with the file and the line each row comes from."""
 
     def made(rows: pl.DataFrame) -> pl.DataFrame:
         found = source.transform(rows.lazy(), **others).collect()
@@ -265,11 +299,25 @@ def _transformed(source: Source, landed: Landed, others: Mapping[str, pl.LazyFra
         file = rows.item(0, FILE) if rows.get_column(FILE).n_unique() == 1 else None
         return found.with_columns(pl.lit(file, pl.String).alias(FILE), pl.lit(None, pl.Int64).alias(LINE))
 
-    whole = made(landed.rows)
-    if len(landed.stamps) == 1 or whole.is_empty() or not _is_astray(source, whole):
+    whole = made(landed)
+    if landed.get_column(FILE).n_unique() <= 1 or whole.is_empty() or not _is_astray(source, whole):
         return whole
     # It drops, adds or moves rows (or one lies in the wrong file): file by file each keeps its own.
-    return pl.concat([made(rows) for _, rows in landed.rows.group_by(FILE, maintain_order=True)])
+    return pl.concat([made(rows) for _, rows in landed.group_by(FILE, maintain_order=True)])
+
+
+def _folded(source: Source, rows: pl.DataFrame) -> pl.DataFrame:
+    """All versions of the rows that keep the contract, with the instant of the correction each comes from."""
+    event_time, known_at = str(source.event_time), str(source.known_at.column)
+    told_by = {*source.keys, event_time, known_at}
+    return fold(
+        rows.with_columns(corrected_at().alias(_CORRECTED_AT)),
+        keys=source.keys,
+        event_time=event_time,
+        known_at=known_at,
+        corrected_at=_CORRECTED_AT,
+        values=[column.name for column in source.columns if column.name not in told_by],
+    )
 
 
 def _is_astray(source: Source, rows: pl.DataFrame) -> bool:
@@ -278,21 +326,17 @@ def _is_astray(source: Source, rows: pl.DataFrame) -> bool:
         return True
     if rows.schema.get(source.event_time) != INSTANT:
         return False
-    return not rows.select((source.partitions.day_of(pl.col(source.event_time)) == _day_of_file()).all()).item()
+    return not rows.select((source.partitions.day_of(pl.col(source.event_time)) == day_of_file()).all()).item()
 
 
 def _partition_rules(source: Source, days: Days | None) -> dict[str, pl.Expr]:
     if days is None or source.partitions is None or source.event_time is None:
         return {}
     own = source.partitions.day_of(pl.col(source.event_time))
-    promised = pl.coalesce(_day_of_file(), own)
+    promised = pl.coalesce(day_of_file(), own)
     return {
         f"{source.event_time} is not on the day of its file": (own == promised) & own.is_between(days.first, days.last)
     }
-
-
-def _day_of_file() -> pl.Expr:
-    return pl.col(FILE).str.extract(r"(\d{4}-\d{2}-\d{2})\.csv$").str.to_date(strict=False)
 
 
 def _files_of(landed: Landed) -> str:
@@ -307,4 +351,14 @@ def _explain_unreadable(catalogue: Catalogue, source: Source, landed: Landed) ->
         f"{asset_name(catalogue.name, source.name)}: {len(landed.unreadable)} of "
         f"{len(landed.unreadable) + len(landed.rows)} rows cannot be read: {examples}. "
         "Nothing was written; correct the file and run it again"
+    )
+
+
+def _explain_correction(catalogue: Catalogue, source: Source, landed: Landed) -> str:
+    first = landed.corrections[0]
+    return (
+        f"{asset_name(catalogue.name, source.name)}: {first.path} is a correction, but the source keeps one version of "
+        f"each row. Declare on_correction='keep', with known_at=after(...) of a column of its own (it is "
+        f"{source.known_at} now), to keep what was known before; or deliver {first.day} again whole and move the "
+        "correction away. Nothing was written"
     )

@@ -83,7 +83,7 @@ def _examine_day(
     for tamper in (_forget, _distort):
         tampered = {name: tamper(rows, sources[name], now) for name, rows in slices.items()}
         after = compute(tampered, one).filter(known <= now)
-        differing |= moved(before, after, on=[*group.keys, group.event_time])
+        differing |= moved(before, after, on=_told_by(group))
     said = f"{len(before):,} rows of {day} stay as they are when what was known after {now:%H:%M} UTC goes or changes."
     if differing:
         culprits = ", ".join(f"{name} ({count} rows)" for name, count in differing.items())
@@ -95,6 +95,12 @@ def _examine_day(
         description=said,
         facts={"rows examined": len(before), "columns that moved": len(differing)},
     )
+
+
+def _told_by(group: FeatureGroup) -> list[str]:
+    """The columns that tell its rows apart; where it has a column for it, also when each was known."""
+    own = [group.known_at.column] if group.known_at.column is not None else []
+    return list(dict.fromkeys([*group.keys, group.event_time, *own]))
 
 
 def _forget(rows: pl.LazyFrame, source: object, now: datetime) -> pl.LazyFrame:
@@ -120,6 +126,8 @@ def _known(source: object) -> pl.Expr:
 
 def as_known_then(view: FeatureView, joined: pl.DataFrame, facts: Mapping[str, pl.LazyFrame]) -> CheckResult:
     """Join a sample of the view again by comparing every pair of rows, and look at the times of what was found.
+
+    Of a view that is joined as corrected since, only the event times have to have come.
 
     Args:
         view: the feature view.
@@ -150,7 +158,8 @@ def as_known_then(view: FeatureView, joined: pl.DataFrame, facts: Mapping[str, p
             asked.with_row_index("__row")
             .select("__row", PREDICTION_TIME, *selection.spine_keys)
             .join(rows.select("__fact", "__event", "__known", *keys), left_on=list(selection.spine_keys), right_on=keys)
-            .filter(pl.col("__event") <= pl.col(PREDICTION_TIME), pl.col("__known") <= pl.col(PREDICTION_TIME))
+            .filter(pl.col("__event") <= pl.col(PREDICTION_TIME))
+            .filter((pl.col("__known") <= pl.col(PREDICTION_TIME)) | (view.known == "since"))
         )
         newest = pairs.filter(pl.col("__event") == pl.col("__event").max().over("__row"))
         newest = newest.filter(pl.col("__known") == pl.col("__known").max().over("__row"))
@@ -163,11 +172,11 @@ def as_known_then(view: FeatureView, joined: pl.DataFrame, facts: Mapping[str, p
             count = int(again.select(pl.col(name).ne_missing(pl.col(column)).sum()).item())
             if count:
                 wrong[column] = count
-    said = f"{len(sample):,} rows joined again by brute force agree in all {len(view.feature_columns)} columns."
+    how = "as known then" if view.known == "then" else "as corrected since"
+    said = f"{len(sample):,} rows joined again by brute force, {how}, agree in all {len(view.feature_columns)} columns."
     if wrong:
-        said = (
-            "Not what was known at the prediction time: " + ", ".join(f"{c} ({n} rows)" for c, n in wrong.items()) + "."
-        )
+        meant = "what was known at the prediction time" if view.known == "then" else "what it was corrected to since"
+        said = f"Not {meant}: " + ", ".join(f"{c} ({n} rows)" for c, n in wrong.items()) + "."
     return CheckResult(
         name=AS_KNOWN_THEN,
         passed=not wrong and examined > 0,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.names import asset_name
 from platform_assets.lake import ledger
+from platform_assets.lake.repair import LOST
 from platform_assets.lake.tables import Lake
 
 
@@ -38,7 +39,8 @@ def manifest(lake: Lake, catalogue: Catalogue, name: str, version: int) -> dict[
         if declaration.name not in newest:
             continue
         asset = asset_name(catalogue.name, declaration.name)
-        entries = ledger.latest(lake, asset, until=newest[declaration.name]).values()
+        latest = ledger.latest(lake, asset, until=newest[declaration.name])
+        entries = [entry for entry in latest.values() if entry.fingerprint != LOST]
         inputs = {
             read: sorted({entry.inputs[read] for entry in entries if read in entry.inputs})
             for read in dict.fromkeys(declaration.input_names)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from platform_assets.declarations.catalogue import Catalogue, calendar
 from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model, Outcomes, Predictions
-from platform_assets.declarations.names import asset_name
+from platform_assets.declarations.names import asset_name, table_folder
 from platform_assets.declarations.tables import FeatureGroup, Label, Source
 from platform_assets.declarations.times import Days
 from platform_assets.declarations.views import FeatureView, TrainingDataset
@@ -36,8 +36,10 @@ def materialize(
     """
     declaration = catalogue[name]
     _check_days(catalogue, declaration, days)
+    tables = [d for d in catalogue.inputs(declaration) if not isinstance(d, Model)]
     try:
-        made = _dispatch(platform, catalogue, declaration, run, days)
+        with platform.lake.reading(*(table_folder(catalogue.name, table.name) for table in tables)):
+            made = _dispatch(platform, catalogue, declaration, run, days)
     except PlatformError:
         raise
     except Exception as error:

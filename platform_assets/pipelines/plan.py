@@ -19,10 +19,12 @@ from platform_assets.declarations.tables import Source
 from platform_assets.declarations.times import Days, day_ranges
 from platform_assets.declarations.views import TrainingDataset
 from platform_assets.lake import ledger
+from platform_assets.lake.repair import LOST
 from platform_assets.pipelines.run import Platform, version_of
 
 NEVER = "never materialized"
 CODE = "its declaration changed"
+BACK = "its table was set back"
 FILES = "its landed files changed"
 
 
@@ -54,10 +56,12 @@ class Plan:
     Attributes:
         steps: what is out of date.
         waiting: per source, the days of its calendar that have not landed.
+        early: per source, the days that have landed but are not over, and so are not looked at yet.
     """
 
     steps: tuple[Step, ...]
     waiting: Mapping[str, int] = field(default_factory=dict)
+    early: Mapping[str, tuple[Days, ...]] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Step | None:
         return next((step for step in self.steps if step.name == name), None)
@@ -80,13 +84,14 @@ def plan(platform: Platform, catalogue: Catalogue, *, now: datetime, left_alone:
         latest = ledger.latest(platform.lake, asset_name(catalogue.name, declaration.name))
         candidates = _candidates(platform, catalogue, declaration, now, materialized, steps, waiting)
         there = version_of(platform, catalogue, declaration) is not None or isinstance(declaration, Model)
+        stamps = _stamps(platform, declaration, now)
         for day in candidates:
-            entry = latest.get(day)
+            entry, unit = latest.get(day), "" if day is None else str(day)
             if entry is None or not there:
                 reasons.setdefault(NEVER, set()).add(day)
             elif entry.fingerprint != catalogue.fingerprints[declaration.name]:
-                reasons.setdefault(CODE, set()).add(day)
-            elif isinstance(declaration, Source) and _landed_anew(platform, declaration, day, entry):
+                reasons.setdefault(BACK if entry.fingerprint == LOST else CODE, set()).add(day)
+            elif unit in stamps and stamps[unit] != entry.stamps.get(unit):
                 reasons.setdefault(FILES, set()).add(day)
         recorded = {day: entry for day, entry in latest.items() if day in candidates}
         for reason, day in _stale_by_input(platform, catalogue, declaration, recorded, candidates, steps):
@@ -102,7 +107,26 @@ def plan(platform: Platform, catalogue: Catalogue, *, now: datetime, left_alone:
                 reasons={reason: len(days) for reason, days in reasons.items()},
                 days_by_reason={reason: frozenset(days) for reason, days in reasons.items()},
             )
-    return Plan(steps=tuple(steps.values()), waiting={name: count for name, count in waiting.items() if count})
+    return Plan(
+        steps=tuple(steps.values()),
+        waiting={name: count for name, count in waiting.items() if count},
+        early=landed_early(platform, catalogue, now=now),
+    )
+
+
+def landed_early(platform: Platform, catalogue: Catalogue, *, now: datetime) -> dict[str, tuple[Days, ...]]:
+    """Per source, the days of its calendar that have landed although they are not over at the instant `now` (UTC)."""
+    early = {}
+    for source in catalogue.of_kind(Source):
+        own = source.partitions
+        if own is None:
+            continue
+        closed, there = own.closed_until(now), own.last or date.max
+        found = {day for day in platform.landing.days(source.name) if own.first <= day <= there}
+        found -= set(closed or ())
+        if found:
+            early[source.name] = tuple(day_ranges(found))
+    return early
 
 
 def _candidates(
@@ -151,9 +175,14 @@ def _all_there(declaration: Declaration, read: Declaration, day: date, there: se
     return reached is None or there.issuperset(reached)
 
 
-def _landed_anew(platform: Platform, source: Source, day: date | None, entry: ledger.Entry) -> bool:
-    stamp = platform.landing.stamp(source.name, day)
-    return stamp is not None and entry.stamps.get("" if day is None else str(day)) != stamp
+def _stamps(platform: Platform, declaration: Declaration, now: datetime) -> Mapping[str, str]:
+    """The stamps of what has landed for a source up to the last day that is over."""
+    if not isinstance(declaration, Source):
+        return {}
+    closed = None if declaration.partitions is None else declaration.partitions.closed_until(now)
+    if declaration.partitions is not None and closed is None:
+        return {}
+    return platform.landing.stamps(declaration.name, closed)
 
 
 def _stale_by_input(

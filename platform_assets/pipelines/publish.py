@@ -39,6 +39,7 @@ def require_contract(
     policy: OnInvalid,
     rules: Mapping[str, pl.Expr] | None = None,
     carried: Sequence[str] = (),
+    apart: Sequence[str] = (),
     where: str = "",
 ) -> Verdict:
     """Judge rows; under the policy `fail`, refuse them when any is bad.
@@ -48,7 +49,7 @@ def require_contract(
     """
     name = asset_name(catalogue.name, declaration.name)
     try:
-        verdict = judge(rows, schema, rules=rules, carried=carried)
+        verdict = judge(rows, schema, rules=rules, carried=carried, apart=apart)
     except (dy.exc.SchemaError, pl.exceptions.ColumnNotFoundError) as error:
         msg = f"{name}: its function does not return what {schema.__name__} declares: {str(error).splitlines()[0]}"
         raise ContractError(msg) from error
@@ -174,7 +175,13 @@ def _laid_down(declaration: Table, rows: pl.DataFrame) -> pl.DataFrame:
     days = calendar(declaration)
     event_time = getattr(declaration, "event_time", None)
     keys = getattr(declaration, "keys", ())
-    order = [*([event_time] if event_time else []), *keys]
+    known_at = getattr(declaration, "known_at", None)
+    told_by = [
+        *([event_time] if event_time else []),
+        *keys,
+        *([known_at.column] if known_at and known_at.column else []),
+    ]
+    order = list(dict.fromkeys(told_by))
     laid = rows.select(cells)
     if isinstance(days, Daily) and event_time is not None:
         laid = laid.with_columns(days.day_of(pl.col(event_time)).alias(DAY))

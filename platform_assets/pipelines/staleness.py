@@ -21,6 +21,7 @@ from platform_assets.declarations.tables import Source
 from platform_assets.declarations.times import Days, day_ranges
 from platform_assets.declarations.views import TrainingDataset
 from platform_assets.lake import ledger
+from platform_assets.lake.repair import LOST
 from platform_assets.pipelines.checks import UP_TO_DATE
 from platform_assets.pipelines.manifest import manifest
 from platform_assets.pipelines.plan import CODE, Plan, Step, changed_since, plan
@@ -135,18 +136,20 @@ def _of_dataset(platform: Platform, catalogue: Catalogue, dataset: TrainingDatas
     if step is None:
         return Staleness(name=dataset.name, unit="row", stale=0, total=entry.rows, allowed=dataset.max_stale)
     reasons = _reasons(platform, catalogue, dataset, step, {None})
-    changed = _changed_days(platform, catalogue, dataset, entry, decided)
-    stale = entry.rows
-    if changed is not None and GONE not in reasons:
+    changed, stale, total = None, entry.rows, entry.rows
+    if GONE not in reasons:
+        changed = _changed_days(platform, catalogue, dataset, entry, decided)
+        reasons = _causes(platform, catalogue, dataset, entry, decided) or reasons
         rows = rows_by_day(platform, catalogue, dataset)
-        stale = sum(count for day, count in rows.items() if day in changed)
+        total = sum(rows.values())
+        stale = sum(count for day, count in rows.items() if changed is None or day in changed)
     return Staleness(
         name=dataset.name,
         unit="row",
         stale=stale,
-        total=entry.rows,
+        total=total,
         days=() if changed is None else tuple(day_ranges(changed)),
-        reasons=_causes(platform, catalogue, dataset, entry, decided) or reasons,
+        reasons=reasons,
         allowed=dataset.max_stale,
     )
 
@@ -177,11 +180,11 @@ def _causes(
     platform: Platform, catalogue: Catalogue, dataset: TrainingDataset, entry: ledger.Entry, decided: Plan
 ) -> tuple[str, ...]:
     """Where it began: the days of the sources, and the declarations, that changed since the dataset was made."""
-    found = [CODE] if entry.fingerprint != catalogue.fingerprints[dataset.name] else []
+    found = [] if entry.fingerprint in (catalogue.fingerprints[dataset.name], LOST) else [CODE]
     behind = manifest(platform.lake, catalogue, dataset.name, entry.version)
     for read in (d for d in catalogue.declarations if d.name in behind and d.name != dataset.name):
         made = behind[read.name]
-        if set(made.fingerprints) != {catalogue.fingerprints[read.name]}:
+        if set(made.fingerprints) - {catalogue.fingerprints[read.name]}:
             found.append(f"the declaration of {read.name} changed")
         elif isinstance(read, Source):
             days = _days_since(platform, catalogue, read, made.version, decided)

@@ -88,7 +88,8 @@ def summarize(platform: Platform, catalogue: Catalogue) -> Summary:
         version = platform.lake.version(folder)
         if version is None:
             continue
-        rows = platform.lake.scan(folder).select(pl.len()).collect().item()
+        with platform.lake.reading(folder):
+            rows = platform.lake.scan(folder).select(pl.len()).collect().item()
         days = len(platform.lake.days(folder)) if getattr(declaration, "partitions", None) is not None else None
         tables.append(TableFigures(name=declaration.name, kind=declaration.kind, rows=rows, days=days, version=version))
         if isinstance(declaration, Outcomes):
@@ -100,7 +101,8 @@ def summarize(platform: Platform, catalogue: Catalogue) -> Summary:
 
 def _ranked_days(platform: Platform, outcomes: Outcomes, folder: str) -> list[DayFigures]:
     needed = [outcomes.event_time, outcomes.label.value, "probability", "in_sample"]
-    rows = platform.lake.scan(folder).select(needed).filter(~pl.col("in_sample")).collect()
+    with platform.lake.reading(folder):
+        rows = platform.lake.scan(folder).select(needed).filter(~pl.col("in_sample")).collect()
     found = [
         (figures.auc, DayFigures(day=day, performance=figures))
         for day, figures in daily_performance(outcomes, rows).items()

@@ -84,6 +84,7 @@ def build_training_dataset(
         facts={f"{part} rows": counts.get(part, 0) for part in ("fit", "select", "report")},
     )
     facts = {
+        "features as known": dataset.view.known,
         **{f"{part} rows": counts.get(part, 0) for part in ("fit", "select", "report")},
         **{f"{part} positives": positives.get(part, 0.0) for part in ("fit", "select", "report")},
         "left out: neither positive nor negative": undecided,
@@ -319,6 +320,7 @@ def _manifest(platform: Platform, catalogue: Catalogue, model: Model, inputs: In
             "fingerprint": made.fingerprint,
             "run": made.run_id,
             "rows": made.rows,
+            "features_as_known": dataset.view.known,
             "inputs": dict(made.inputs),
         },
         "behind_it": {

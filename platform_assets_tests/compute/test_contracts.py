@@ -8,7 +8,7 @@ import dataframely as dy
 import polars as pl
 import pytest
 
-from platform_assets.compute.contracts import DUPLICATE, REASONS, judge
+from platform_assets.compute.contracts import DUPLICATE, REASONS, judge, together
 
 
 class Priced(dy.Schema):
@@ -104,3 +104,37 @@ def test_a_wrong_type_is_refused_even_if_a_further_rule_would_stumble_over_it() 
 def test_a_missing_column_is_refused() -> None:
     with pytest.raises(pl.exceptions.ColumnNotFoundError, match="price"):
         judge(rows(("a", 2, 0.0)).drop("price"), Priced)
+
+
+def test_within_a_column_that_keeps_them_apart_keys_are_unique_and_across_it_they_may_come_again() -> None:
+    given = rows(
+        ("a", 2, 0.0), ("a", 2, 0.0), ("a", 4, 0.0), ("b", 2, 0.0), ("b", 2, 0.0), ("c", 2, 0.0), ("c", 6, 0.0)
+    )
+    files = given.with_columns(file=pl.Series(["1", "2", "3", "1", "1", "2", "2"]))
+    verdict = judge(files, Priced, carried=["line", "file"], apart=["file"])
+    assert verdict.good["line"].to_list() == [0, 1, 2, 3]
+    assert verdict.failures == {DUPLICATE: 1, "primary_key": 2}
+    assert reasons(verdict.bad) == {4: [DUPLICATE], 5: ["primary_key"], 6: ["primary_key"]}
+    assert verdict.good["file"].to_list() == ["1", "2", "3", "1"]
+
+
+def test_rows_that_only_come_again_in_another_file_are_all_good() -> None:
+    files = rows(("a", 2, 0.0), ("a", 4, 0.0)).with_columns(file=pl.Series(["1", "2"]))
+    verdict = judge(files, Priced, carried=["file"], apart=["file"])
+    assert (len(verdict.good), dict(verdict.failures)) == (2, {})
+
+
+def test_a_row_that_breaks_another_rule_is_bad_in_the_file_that_has_it() -> None:
+    files = rows(("a", 2, 0.0), ("a", 101, 0.0), ("a", 2, 0.0)).with_columns(file=pl.Series(["1", "2", "3"]))
+    verdict = judge(files, Priced, carried=["line", "file"], apart=["file"])
+    assert verdict.good["line"].to_list() == [0, 2]
+    assert {line: set(why) for line, why in reasons(verdict.bad).items()} == {1: {"price|max", "even"}}
+
+
+def test_rows_that_were_judged_part_by_part_have_one_verdict() -> None:
+    parts = [rows(("a", 2, 0.0), ("b", 101, 0.0)), rows(), rows(("a", 4, 0.0), ("a", 4, 0.0), ("c", 3, 0.0))]
+    verdict = together([judge(part, Priced, carried=["line"]) for part in parts])
+    assert verdict.good["price"].to_list() == [2, 4]
+    assert verdict.bad["line"].to_list() == [1, 1, 2]
+    assert verdict.failures == {"price|max": 1, "even": 2, DUPLICATE: 1}
+    assert verdict.examined == 5

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from platform_assets.compute.point_in_time import point_in_time_join
+from platform_assets.compute import point_in_time
+from platform_assets.compute.point_in_time import Features, point_in_time_join, point_in_time_joins
 from platform_assets_tests.reference.point_in_time import naive_join
 
 INSTANT = pl.Datetime("us", "UTC")
@@ -74,7 +83,26 @@ zones = st.sampled_from(["UTC", "America/New_York", "Asia/Kolkata"])
 units = st.sampled_from(["ms", "us", "ns"])
 
 
-@settings(max_examples=250)
+@pytest.fixture(params=["in NumPy", "compiled"])
+def steps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Runs a test with both forms of the join's inner steps."""
+    wanted = {"in NumPy": "platform_assets.compute.sight", "compiled": "platform_assets.compute.sight_compiled"}
+    found = importlib.import_module(wanted[request.param])
+    monkeypatch.setattr(point_in_time, "_steps", lambda _: found)
+    return str(request.param)
+
+
+@contextmanager
+def in_portions(rows: int) -> Iterator[None]:
+    """Hands over about so many feature rows at once, and throws out the beaten ones at every turn."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(point_in_time, "_PORTION", rows * 4)
+        patch.setattr(point_in_time, "_ENOUGH_LOSERS", -1_000)
+        yield
+
+
+@pytest.mark.usefixtures("steps")
+@settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     spine=spines,
     rows=facts,
@@ -85,13 +113,14 @@ units = st.sampled_from(["ms", "us", "ns"])
     last_non_null=st.booleans(),
     one_time=st.booleans(),
     lazy=st.booleans(),
+    portion=st.sampled_from([1, 3, 500_000]),
     zone=zones,
     unit=units,
     other_zone=zones,
     dice=st.randoms(use_true_random=False),
 )
 def test_it_agrees_with_its_naive_twin(
-    spine, rows, keys, known, boundary, max_age, last_non_null, one_time, lazy, zone, unit, other_zone, dice
+    spine, rows, keys, known, boundary, max_age, last_non_null, one_time, lazy, portion, zone, unit, other_zone, dice
 ) -> None:
     left = pl.DataFrame(
         [(k, j, at(t)) for k, j, t in spine], schema={"k": pl.String, "j": pl.Int64, "t": INSTANT}, orient="row"
@@ -126,26 +155,147 @@ def test_it_agrees_with_its_naive_twin(
     dice.shuffle(order)
     shuffled = right_zoned[order]
 
-    joined = point_in_time_join(
-        left_zoned.lazy() if lazy else left_zoned,
-        shuffled.lazy() if lazy else shuffled,
-        on=keys,
-        prediction_time="t",
-        event_time="event",
-        known_at=known_at,
-        max_age=span,
-        known=known,
-        boundary=boundary,
-        last_non_null=last_non_null,
-        age_column="age",
-    )
+    with in_portions(portion):
+        joined = point_in_time_join(
+            left_zoned.lazy() if lazy else left_zoned,
+            shuffled.lazy() if lazy else shuffled,
+            on=keys,
+            prediction_time="t",
+            event_time="event",
+            known_at=known_at,
+            max_age=span,
+            known=known,
+            boundary=boundary,
+            last_non_null=last_non_null,
+            age_column="age",
+        )
+        found = joined.lazy().collect()
 
     assert isinstance(joined, pl.LazyFrame) == lazy
     schema = {"age": pl.Duration("us"), "v": pl.Int64, "w": pl.Float64}
     assert joined.lazy().collect_schema() == pl.Schema({**left_zoned.schema, **schema})
-    assert_frame_equal(
-        joined.lazy().collect(), pl.concat([left_zoned, pl.DataFrame(expected, schema=schema)], how="horizontal")
+    assert_frame_equal(found, pl.concat([left_zoned, pl.DataFrame(expected, schema=schema)], how="horizontal"))
+
+
+@pytest.mark.usefixtures("steps")
+@pytest.mark.parametrize("key", [pl.Int64, pl.Int8, pl.UInt64, pl.String, pl.Date], ids=str)
+@pytest.mark.parametrize("is_sorted", [True, False])
+@pytest.mark.parametrize(("known", "boundary"), [("then", "inclusive"), ("then", "exclusive"), ("since", "inclusive")])
+def test_twenty_thousand_rows_agree_with_every_pair_compared(
+    key: pl.DataType, known: Any, boundary: Any, *, is_sorted: bool
+) -> None:
+    dice = np.random.default_rng(11)
+    instant = lambda n, most: pl.Series(dice.integers(0, most, n), dtype=pl.Int64)  # noqa: E731
+    spine = pl.DataFrame({"k": instant(2_000, 40), "t": instant(2_000, 5_000)}).with_row_index("row")
+    rows = pl.DataFrame({"k": instant(20_000, 50), "event": instant(20_000, 5_000), "late": instant(20_000, 300)})
+    rows = rows.select("k", "event", known=pl.col("event") + pl.col("late") // 100 * 50, v=pl.int_range(pl.len()))
+    rows = rows.unique(["k", "event", "known"], keep="first", maintain_order=True)
+    if is_sorted:
+        rows = rows.sort("event")
+    spine, rows = (
+        frame.with_columns(
+            pl.col("k").cast(pl.Int32 if key == pl.Date else key).cast(key),
+            *(pl.col(c).cast(pl.Datetime("us")).dt.replace_time_zone("UTC") for c in times),
+        )
+        for frame, times in ((spine, ["t"]), (rows, ["event", "known"]))
     )
+    came = pl.max_horizontal("event", "known") if known == "then" else pl.col("event")
+    pairs = spine.join(rows, on="k").filter(came < pl.col("t") if boundary == "exclusive" else came <= pl.col("t"))
+    newest = pairs.sort("event", "known").group_by("row", maintain_order=True).last()
+    expected = spine.join(newest.select("row", "v"), on="row", how="left", maintain_order="left")
+    for features in (rows, rows.lazy()):
+        with in_portions(3_000):
+            joined = point_in_time_join(spine, features, on=["k"], **NAMES, known=known, boundary=boundary)
+        assert_frame_equal(joined, expected)
+    assert expected["v"].null_count() < len(expected) / 10
+
+
+@pytest.mark.usefixtures("steps")
+def test_many_groups_at_once_are_joined_as_one_by_one() -> None:
+    spine = DESIGN_SPINE.with_columns(j=pl.Series([1, 2, 1, 2, 1, 2]))
+    by_k, by_j = (
+        DESIGN_FACTS,
+        DESIGN_FACTS.select(j=pl.Series([1, 1, 2, 2, 1, None]), event="event", known="known", w="v"),
+    )
+    names = {"event_time": "event", "known_at": "known"}
+    one = point_in_time_join(spine, by_k, on=["k"], **NAMES, age_column="age")
+    two = point_in_time_join(one, by_j, on=["j"], **NAMES, max_age=timedelta(minutes=3))
+    three = point_in_time_join(two, by_k.rename({"v": "u"}), on=["k"], **NAMES, last_non_null=True)
+    groups = [
+        Features(rows=by_k, on=["k"], **names, age_column="age"),
+        Features(rows=by_j.lazy(), on=["j"], **names, max_age=timedelta(minutes=3)),
+        Features(rows=by_k.rename({"v": "u"}), on=["k"], **names, last_non_null=True),
+    ]
+    assert_frame_equal(point_in_time_joins(spine, groups, prediction_time="t"), three)
+    assert_frame_equal(point_in_time_joins(spine.lazy(), groups, prediction_time="t").collect(), three)
+    assert_frame_equal(point_in_time_joins(spine, [], prediction_time="t"), spine)
+
+
+def test_a_column_of_two_groups_is_refused() -> None:
+    group = Features(rows=DESIGN_FACTS, on=["k"], event_time="event", known_at="known")
+    with pytest.raises(ValueError, match="v would come twice; rename one side"):
+        point_in_time_joins(DESIGN_SPINE, [group, group], prediction_time="t")
+
+
+ONE_RUN = """
+import polars as pl
+from platform_assets.compute.content_hash import content_hash
+from platform_assets.compute.point_in_time import point_in_time_join
+numbers = pl.int_range(200_000, eager=True)
+at = lambda n: pl.from_epoch(n, time_unit="s").dt.cast_time_unit("us").dt.replace_time_zone("UTC")
+spine = pl.select(k=numbers % 997, t=at(numbers * 37 % 100_003))
+rows = pl.select(k=numbers % 1_009, event=at(numbers * 53 % 10_007), known=at(numbers * 41 % 10_009), v=numbers % 5)
+joined = point_in_time_join(
+    spine, rows.lazy(), on=["k"], prediction_time="t", event_time="event", known_at="known", age_column="age"
+)
+print(pl.thread_pool_size(), content_hash(joined.with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))))
+"""
+
+
+def test_the_number_of_threads_does_not_matter() -> None:
+    told = {}
+    for threads in ("1", "3"):
+        environment = {**os.environ, "POLARS_MAX_THREADS": threads}
+        command = [sys.executable, "-c", ONE_RUN]
+        said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
+        told[said[0]] = said[1]
+    assert set(told) == {"1", "3"}
+    assert told["1"] == told["3"]
+
+
+def test_a_lazy_group_is_read_only_where_questions_can_see_it(tmp_path: Path) -> None:
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    numbers = pl.int_range(20_000, eager=True)
+    rows = pl.select(k=numbers % 1_000, event=pl.lit(start) + pl.duration(minutes=numbers), v=numbers)
+    seen: list[int] = []
+
+    def counted(frame: pl.DataFrame) -> pl.DataFrame:
+        seen.append(len(frame))
+        return frame
+
+    rows.write_parquet(tmp_path / "rows.parquet", row_group_size=1_000)
+    scanned = pl.scan_parquet(tmp_path / "rows.parquet")
+    spine = pl.DataFrame({"k": [5, 7], "t": [start + timedelta(minutes=10_050), start + timedelta(minutes=10_090)]})
+    options: dict[str, Any] = {"on": ["k"], "prediction_time": "t", "event_time": "event", "known_at": "event"}
+    day = timedelta(days=1)
+    expected = point_in_time_join(spine, rows, **options, max_age=day)
+    with pytest.MonkeyPatch.context() as patch:
+        number = point_in_time._Timelines.number
+        patch.setattr(
+            point_in_time._Timelines,
+            "number",
+            lambda lines, frame: number(lines, counted(frame)),
+        )
+        assert_frame_equal(point_in_time_join(spine, scanned, **options, max_age=day), expected)
+        assert seen[0] == 2, "the spine itself"
+        assert sum(seen[1:]) == 4, "two entities, a day and less than two hours of their rows"
+        seen.clear()
+        assert_frame_equal(point_in_time_join(spine, scanned, **options), expected)
+        assert sum(seen[1:]) == 22, "without an age limit all that is not later than the last question"
+        seen.clear()
+        point_in_time_join(spine, scanned, **options, max_age=day, age_column="age")
+        assert sum(seen[1:]) == 22, "the age of an expired row is asked for, so it has to be found"
+    assert expected["v"].to_list() == [10_005, 10_007]
 
 
 def test_a_late_row_about_an_old_event_does_not_shadow_a_newer_fact() -> None:

@@ -6,6 +6,7 @@ Each project is written to disk and imported, as a user's would be, so that its 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -18,9 +19,9 @@ from textwrap import dedent
 import polars as pl
 import pytest
 
-from platform_assets.declarations.fingerprint import fingerprint
+from platform_assets.declarations.fingerprint import _PROSE, _describe_record, fingerprint
 from platform_assets.declarations.times import after, unknown, within
-from platform_assets_tests import shop
+from platform_assets_tests import quotes, shop
 
 PROJECT = Path(__file__).parents[2]
 
@@ -297,6 +298,24 @@ def test_the_prose_of_every_kind_of_declaration_changes_nothing(name: str, chang
 def test_every_setting_that_reaches_a_value_changes_it(name: str, change: dict[str, object]) -> None:
     declared = shop.CATALOGUE[name]
     assert fingerprint(replace(declared, **change)) != fingerprint(declared)
+
+
+def test_how_corrections_are_taken_changes_it_for_whom_it_changes_data() -> None:
+    assert fingerprint(replace(quotes.quotes, on_correction="refuse")) != fingerprint(quotes.quotes)
+    since = replace(shop.orders_asked, known="since")
+    assert fingerprint(since) != fingerprint(shop.orders_asked)
+    assert fingerprint(replace(shop.returns_dataset, view=since)) != fingerprint(shop.returns_dataset)
+
+
+def test_a_setting_that_came_later_makes_nothing_anew_where_it_is_left_alone() -> None:
+    """What was fingerprinted before `on_correction` and `known` were there has the fingerprint that it had."""
+    for declared, name in (
+        (shop.orders, "on_correction"),
+        (shop.orders_asked, "known"),
+        (shop.returns_dataset, "known"),
+    ):
+        described = json.dumps(_describe_record(declared, set(), _PROSE), default=str)
+        assert f'"{name}": ' not in described
 
 
 def test_of_what_another_declaration_computes_nothing_counts() -> None:

@@ -17,7 +17,7 @@ from platform_assets.declarations.tables import FeatureGroup, feature_group
 from platform_assets.declarations.times import after, before, unknown
 from platform_assets.declarations.views import TimeSplit
 from platform_assets.errors import DeclarationError
-from platform_assets_tests import shop
+from platform_assets_tests import quotes, shop
 
 
 class Undescribed(shop.Orders):
@@ -31,6 +31,11 @@ class NaiveTime(shop.Orders):
 
 class TimeMayBeNull(shop.Orders):
     ordered_at = dy.Datetime(nullable=True, time_zone="UTC", time_unit="us", description="When it was ordered.")
+
+
+class NoPrimaryKey(quotes.Quotes):
+    product = dy.String(nullable=False, description="The product.")
+    quoted_at = dy.Datetime(nullable=False, time_zone="UTC", time_unit="us", description="When it was quoted.")
 
 
 class Unsigned(shop.Orders):
@@ -120,6 +125,48 @@ MISTAKES: list[tuple[Declaration, dict[str, Any], str]] = [
         r"a snapshot has no time of its own; declare known_at=unknown\('why nobody knows'\)",
     ),
     (shop.orders, {"on_invalid": "ignore"}, "on_invalid='ignore'; choose 'fail' or 'quarantine'"),
+    (shop.orders, {"on_correction": "merge"}, "on_correction='merge'; choose 'refuse' or 'keep'"),
+    (
+        shop.products,
+        {"on_correction": "keep"},
+        "a snapshot is delivered whole and has no corrections; leave out on_correction",
+    ),
+    *(
+        (
+            declared,
+            {"on_correction": "keep", "known_at": known_at},
+            (
+                rf"a correction is known later than what it corrects, which known_at={said} cannot say; give it a column of "
+                r"its own, known_at=after\('known_at'\), that its function fills and a correction raises"
+            ),
+        )
+        for declared, known_at, said in (
+            (shop.orders, after("ordered_at"), "ordered_at"),
+            (quotes.quotes, after("quoted_at", minutes=5), "5 minutes after quoted_at"),
+            (quotes.quotes, after("known_at", minutes=5), "5 minutes after known_at"),
+            (quotes.quotes, before("known_at", hours=1), "1 hour before known_at"),
+            (quotes.quotes, unknown("who knows"), "unknown: who knows"),
+        )
+    ),
+    (
+        quotes.quotes,
+        {"keys": ["product", "known_at"]},
+        "which known_at=known_at cannot say; give it a column of its own",
+    ),
+    (
+        quotes.quotes,
+        {"schema": quotes.QuoteVersions},
+        (
+            "the primary key of QuoteVersions is product, quoted_at, known_at, but corrected rows are told apart by keys and "
+            "event_time; give primary_key=True to exactly product, quoted_at"
+        ),
+    ),
+    (
+        quotes.quotes,
+        {"schema": NoPrimaryKey},
+        "the primary key of NoPrimaryKey is missing, but .* give primary_key=True to exactly product, quoted_at",
+    ),
+    (shop.orders_asked, {"known": "now"}, r"known='now'; choose 'then' \(as known then\) or 'since'"),
     (
         shop.orders,
         {"transform": no_parameters},

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import os
 import re
 from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from platform_assets.declarations.times import Days
 from platform_assets.errors import LandedFileError, PartitionError, SourceUnavailable
-from platform_assets.lake.landing import FILE, LINE, REASON, Landed, Landing
+from platform_assets.lake.landing import FILE, LINE, REASON, Delivery, Landed, Landing, corrected_at, day_of_file
 
 FIRST, SECOND, THIRD = (date(2024, 3, n) for n in (1, 2, 3))
 COLUMNS: Mapping[str, type[pl.DataType]] = {
@@ -24,6 +29,7 @@ COLUMNS: Mapping[str, type[pl.DataType]] = {
 }
 HEADER = "key,count,share,flag,on\n"
 GOOD = "a,1,0.5,true,2024-03-01\n"
+MORNING, NOON = (datetime(2024, 3, 5, hour, tzinfo=UTC) for hour in (6, 12))
 
 
 @pytest.fixture
@@ -32,9 +38,14 @@ def landing(tmp_path: Path) -> Landing:
 
 
 def land(
-    landing: Landing, content: str | bytes, day: date | None = FIRST, *, promised: int | str | None = None
+    landing: Landing,
+    content: str | bytes,
+    day: date | None = FIRST,
+    *,
+    promised: int | str | None = None,
+    at: datetime | None = None,
 ) -> Path:
-    path = landing.path("orders", day)
+    path = landing.path("orders", day, at)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     if promised is not None:
@@ -235,6 +246,8 @@ def test_the_days_that_landed_are_told_by_their_files(landing: Landing) -> None:
     land(landing, HEADER, FIRST, promised=0)
     land(landing, HEADER, THIRD)
     assert landing.days("orders") == {FIRST, THIRD}
+    land(landing, HEADER, SECOND, at=NOON)
+    assert landing.days("orders") == {FIRST, THIRD}, "a correction alone does not deliver its day"
 
 
 @pytest.mark.parametrize("name", ["march", "20240301", "2024-W09-5"])
@@ -251,6 +264,158 @@ def test_another_delivery_has_another_stamp(landing: Landing) -> None:
     assert list(first) == ["2024-03-01"]
     assert landing.stamps("orders", Days(FIRST, SECOND)) != first
     assert landing.stamp("orders", SECOND) is None
+
+
+def test_a_correction_lies_beside_its_day_and_is_read_after_it(landing: Landing) -> None:
+    land(landing, HEADER + GOOD.replace("a", "late", 1), at=NOON, promised=1)
+    land(landing, "on,flag,share,count,key\n2024-03-01,true,0.5,1,early\n", at=MORNING)
+    land(landing, HEADER + GOOD, promised=1)
+    land(landing, HEADER + GOOD.replace("a", "next", 1), SECOND)
+    found = read(landing, SECOND)
+    files = [
+        "2024-03-01.csv",
+        "2024-03-01@2024-03-05T060000Z.csv",
+        "2024-03-01@2024-03-05T120000Z.csv",
+        "2024-03-02.csv",
+    ]
+    assert found.rows.select("key", FILE, LINE).rows() == [
+        (key, f"orders/{file}", 2) for key, file in zip(["a", "early", "late", "next"], files, strict=True)
+    ]
+    assert [d.path.name for d in found.deliveries] == files
+    assert found.corrections == (
+        Delivery(path=landing.path("orders", FIRST, MORNING), day=FIRST, corrected_at=MORNING),
+        Delivery(path=landing.path("orders", FIRST, NOON), day=FIRST, corrected_at=NOON),
+    )
+    assert found.rows.select(day_of_file().alias("day"), corrected_at().alias("at")).rows() == [
+        (FIRST, None),
+        (FIRST, MORNING),
+        (FIRST, NOON),
+        (SECOND, None),
+    ]
+    assert found.rows.select(corrected_at()).dtypes == [pl.Datetime("us", "UTC")]
+    assert list(found.stamps) == ["2024-03-01", "2024-03-02"]
+
+
+def test_the_files_of_a_snapshot_and_of_a_first_delivery_are_no_corrections(landing: Landing) -> None:
+    land(landing, HEADER + GOOD, None)
+    found = landing.read("orders", COLUMNS, None)
+    assert found.rows.select(day_of_file(), corrected_at().alias("at")).rows() == [(None, None)]
+    assert found.corrections == ()
+
+
+def test_every_change_of_a_correction_changes_the_stamp_of_its_day_and_of_no_other(landing: Landing) -> None:
+    stamps = []
+
+    def note() -> None:
+        found = landing.stamps("orders", Days(FIRST, SECOND))
+        assert found == {str(day): landing.stamp("orders", day) for day in (FIRST, SECOND)}
+        stamps.append((found["2024-03-01"], found["2024-03-02"]))
+
+    land(landing, HEADER + GOOD)
+    land(landing, HEADER + GOOD, SECOND)
+    note()
+    path = land(landing, HEADER + GOOD, at=NOON)
+    note()
+    other = land(landing, HEADER + GOOD, at=MORNING)
+    note()
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1_000_000))
+    note()
+    path.write_text(HEADER)
+    note()
+    other.rename(landing.path("orders", FIRST, datetime(2024, 3, 5, 6, 0, 1, tzinfo=UTC)))
+    note()
+    assert len({first for first, _ in stamps}) == len(stamps)
+    assert len({second for _, second in stamps}) == 1
+    path.unlink()
+    landing.path("orders", FIRST, datetime(2024, 3, 5, 6, 0, 1, tzinfo=UTC)).unlink()
+    note()
+    assert stamps[-1] == stamps[0], "without a correction it is what it always was"
+
+
+def test_a_correction_of_a_day_that_has_not_landed_is_not_enough(landing: Landing) -> None:
+    land(landing, HEADER + GOOD, at=NOON)
+    assert landing.stamps("orders", Days(FIRST, SECOND)) == {}
+    with pytest.raises(
+        SourceUnavailable,
+        match=r"nothing landed for 2024-03-01 \(1 of 1 files\); expected .*orders/2024-03-01.csv, which "
+        r"2024-03-01@2024-03-05T120000Z.csv is to correct",
+    ):
+        read(landing)
+
+
+@pytest.mark.parametrize(
+    "instant",
+    ["", "noon", "2024-03-05", "2024-03-05T12:00:00Z", "2024-03-05T120000", "2024-03-05T1200Z", "2024-03-05T250000Z"],
+)
+def test_a_correction_without_a_readable_instant_is_refused(landing: Landing, instant: str) -> None:
+    land(landing, HEADER + GOOD).with_name(f"2024-03-01@{instant}.csv").write_text(HEADER)
+    expected = (
+        rf"orders/2024-03-01@{instant}.csv: not a correction's file; name it after the instant \(UTC\) at which it is "
+        r"delivered, like 2024-03-01@2014-01-02T060000Z.csv, or move it out"
+    )
+    for look in (lambda: landing.days("orders"), lambda: landing.stamp("orders", FIRST), lambda: read(landing)):
+        with pytest.raises(PartitionError, match=expected):
+            look()
+
+
+def test_a_correction_of_a_snapshot_is_refused(landing: Landing) -> None:
+    land(landing, HEADER + GOOD, None).with_name("orders@2024-03-05T060000Z.csv").write_text(HEADER)
+    for look in (lambda: landing.stamp("orders", None), lambda: landing.read("orders", COLUMNS, None)):
+        with pytest.raises(LandedFileError, match=r"a snapshot has no corrections; deliver it whole as orders.csv, or"):
+            look()
+
+
+@pytest.mark.parametrize(
+    ("content", "promised", "message"),
+    [
+        (HEADER + GOOD, 2, "2024-03-01@2024-03-05T120000Z.rows promises 2 rows, the file has 1"),
+        (HEADER + GOOD + "b,1", None, "the file ends in the middle of a line"),
+        ("key,share,flag,on\na,1,true,\n", None, "the column count is missing from all 1 rows"),
+    ],
+)
+def test_a_damaged_correction_is_refused_by_name(
+    landing: Landing, content: str, promised: int | None, message: str
+) -> None:
+    land(landing, HEADER + GOOD, promised=1)
+    land(landing, content, at=NOON, promised=promised)
+    said = refusal(landing)
+    assert said.startswith("orders/2024-03-01@2024-03-05T120000Z.csv: ")
+    assert message in said
+
+
+def test_after_a_line_break_inside_quotes_lines_are_those_that_an_editor_shows(landing: Landing) -> None:
+    land(landing, '"key",count,share,flag,on\n"a\n\nb",1,0.5,true,\n' + GOOD + '"c\n",x,0.5,true,\n' + "d,y,1,true,\n")
+    land(landing, HEADER + GOOD + GOOD, SECOND)
+    found = read(landing, SECOND)
+    assert found.rows.select(FILE, LINE).rows() == [
+        ("orders/2024-03-01.csv", 2),
+        ("orders/2024-03-01.csv", 5),
+        ("orders/2024-03-02.csv", 2),
+        ("orders/2024-03-02.csv", 3),
+    ]
+    assert found.unreadable[LINE].to_list() == [6, 8]
+
+
+@settings(max_examples=60)
+@given(keys=st.lists(st.text(alphabet='ab,"\n', max_size=6), max_size=8), single=st.booleans())
+def test_every_row_has_the_line_on_which_it_begins(tmp_path_factory, keys: list[str], single: bool) -> None:
+    landing = Landing(tmp_path_factory.mktemp("landing"))
+    columns = {"key": pl.String} if single else {"key": pl.String, "count": pl.Int32}
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    begins = []
+    for cells in [["key", "count"], *([key, number] for number, key in enumerate(keys))]:
+        begins.append(text.getvalue().count("\n") + 1)
+        writer.writerow(cells[: len(columns)])
+    land(landing, text.getvalue())
+    found = landing.read("orders", columns, Days(FIRST, FIRST)).rows
+    assert found["key"].to_list() == keys
+    assert found[LINE].to_list() == begins[1:]
+
+
+def test_a_quote_that_is_never_closed_in_a_large_file_is_refused_by_name(landing: Landing) -> None:
+    land(landing, HEADER + '"a,1,0.5,true,\n' + GOOD * 10_000)
+    assert re.search(r"not a well-formed CSV file \(field larger .*, line 2\)", refusal(landing))
 
 
 @pytest.mark.parametrize("name", ["with spaces [1] {a,b} *?", "ümlaut"])

@@ -76,20 +76,6 @@ def test_a_commit_that_was_cleaned_away_makes_the_changed_days_unknown(lake: Lak
     assert lake.changed_days(TABLE, since=0, until=2) is None
 
 
-def test_a_corrupt_log_entry_names_the_table(lake: Lake) -> None:
-    put(lake, rows(("b", 1, 1)), days(1))
-    (log_of(lake) / f"{1:020}.json").write_text('{"add": {"path"')
-    for attempt in (
-        lambda: lake.version(TABLE),
-        lambda: lake.scan(TABLE),
-        lambda: lake.days(TABLE),
-        lambda: put(lake, rows(), days(1)),
-        lambda: lake.changed_days(TABLE, since=0, until=1),
-    ):
-        with pytest.raises(TableError, match=r"cannot read the table at .*lake/shop/orders: .*"):
-            attempt()
-
-
 def test_a_missing_folder_is_a_table_that_was_never_written(lake: Lake) -> None:
     shutil.rmtree(lake.path(TABLE))
     assert lake.version(TABLE) is None
@@ -102,13 +88,6 @@ def test_a_file_in_the_place_of_the_folder_names_the_table(lake: Lake) -> None:
     lake.path(TABLE).write_text("not a folder")
     with pytest.raises(TableError, match=r"cannot read the table at .*shop/orders"):
         lake.version(TABLE)
-
-
-def test_a_missing_data_file_stops_the_write_that_has_to_compare_with_it(lake: Lake) -> None:
-    for file in lake.path(TABLE).rglob("*.parquet"):
-        file.unlink()
-    with pytest.raises(TableError, match=r"cannot read the table at .*shop/orders: No such file"):
-        put(lake, rows(("b", 1, 1)), days(1))
 
 
 def test_a_version_that_is_not_there_names_the_table(lake: Lake) -> None:

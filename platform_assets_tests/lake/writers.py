@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from deltalake.exceptions import CommitFailedError
 
 from platform_assets.declarations.declaration import Column
 from platform_assets.declarations.times import Days
@@ -77,6 +78,21 @@ def write_days(root: str, numbers: Sequence[int], writer: int, gate: Any, repeat
                     recorded_at=datetime.fromisoformat("2024-04-01T00:00:00+00:00"),
                 ),
             )
+
+
+def compact(root: str, stop: Any, answer: Any) -> None:
+    """In a process of its own: merge files, lay down checkpoints and clean up until told to stop."""
+    lake, times, merged, lost = Lake(Path(root)), 0, 0, 0
+    while not stop.is_set():
+        times += 1
+        try:
+            table = lake.open(TABLE)
+            merged += table.optimize.compact()["numFilesRemoved"]
+            table.create_checkpoint()
+            table.vacuum(dry_run=False)
+        except CommitFailedError:
+            lost += 1
+    answer.put((times, merged, lost))
 
 
 def write_large(root: str, value: int, gate: Any) -> None:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import inspect
+import json
 import shutil
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import dagster as dg
 import polars as pl
 import pytest
 from dagster import DagsterEventType
+from dagster._core.definitions.data_version import CachingStaleStatusResolver
+from dagster._core.loader import LoadingContextForTest
 from polars.testing import assert_frame_equal
 
 from platform_assets.declarations.catalogue import Catalogue, calendar
 from platform_assets.declarations.times import Days
 from platform_assets.lake import ledger
 from platform_assets.orchestration.failures import failures_of
+from platform_assets.orchestration.metadata import definition_metadata
 from platform_assets.pipelines.checks import checks_of
-from platform_assets_tests import shop
+from platform_assets.pipelines.plan import plan
+from platform_assets_tests import quotes, shop
 from platform_assets_tests.orchestration.conftest import Deployment, deployed
 
 FIRST = date(2024, 3, 11)
@@ -126,6 +131,18 @@ def test_every_materialization_shows_what_it_is_and_what_it_was_made_of(full: De
         titles = [title for title, value in shown.items() if value == entry.version and "version" in title]
         assert titles.count("version") == 1
         assert "model version" not in titles, "the version of a model is told once"
+
+
+def test_how_features_are_known_is_shown_and_recorded(full: Deployment) -> None:
+    for name in ("orders_asked", "returns_dataset"):
+        event = full.instance.get_latest_materialization_event(full.key(name))
+        assert event.asset_materialization.metadata["features as known"].value == "then"
+    shown = definition_metadata(quotes.CATALOGUE, quotes.orders_priced_since, "somewhere")
+    assert (shown["known"], shown["fingerprint"]) == ("since", quotes.CATALOGUE.fingerprints["orders_priced_since"])
+    assert definition_metadata(quotes.CATALOGUE, quotes.quotes, "somewhere")["on correction"] == "keep"
+    run_id = full.platform.registry.client.get_model_version("shop.return_model", "1").run_id
+    manifest = full.platform.registry.client.download_artifacts(run_id, "manifest.json", str(full.settings.data))
+    assert json.loads(Path(manifest).read_text())["training_dataset"]["features_as_known"] == "then"
 
 
 def test_a_blocking_check_that_fails_stops_what_is_downstream_in_the_run(there: Deployment) -> None:
@@ -251,3 +268,31 @@ def test_an_error_in_sql_is_said_to_be_there(full: Deployment) -> None:
     assert said.startswith("shop/customer_history: ")
     assert "ordred_at" in said
     assert said.endswith(" (in its SQL)")
+
+
+def status_of(there: Deployment, name: str, day: date) -> str:
+    """What Dagster itself says of a day."""
+    graph = there.definitions.resolve_asset_graph()
+    resolver = CachingStaleStatusResolver(there.instance, graph, LoadingContextForTest(there.instance))
+    return resolver.get_status(there.key(name), str(day)).value
+
+
+# Dagster keeps one data version for all days of a range, so that of a day alone is another; our plan knows better.
+@pytest.mark.parametrize(("made", "says"), [(ONE_DAY, "FRESH"), (SIX_DAYS, "STALE")], ids=str)
+def test_equal_content_leaves_what_reads_it_fresh_by_day_in_dagsters_own_terms_too(
+    there: Deployment, made: Days, says: str
+) -> None:
+    shop.land(there.settings.landing, SIX_DAYS)
+    for name in ("orders", "product_sales"):
+        assert there.execute(name, days=made).success
+    version = there.version("orders")
+    shop.land_rows(there.settings.landing, "orders", FIRST, shop.rows_to_land("orders", FIRST)[::-1])
+    assert there.execute("orders", days=ONE_DAY).success
+    assert there.version("orders") == version, "the same rows in another order make no version"
+    assert status_of(there, "product_sales", FIRST) == says
+    step = plan(there.platform, there.catalogue, now=datetime.now(UTC))["product_sales"]
+    assert FIRST not in {day for days in (step.days if step else None) or () for day in days}
+    shop.land_rows(there.settings.landing, "orders", FIRST, shop.rows_to_land("orders", FIRST)[1:])
+    assert there.execute("orders", days=ONE_DAY).success
+    assert there.version("orders") == (version or 0) + 1
+    assert status_of(there, "product_sales", FIRST) == "STALE"

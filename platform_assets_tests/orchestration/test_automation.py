@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -12,15 +15,16 @@ import polars as pl
 import pytest
 from dagster._core.storage.tags import SENSOR_NAME_TAG
 
+from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.models import Model
 from platform_assets.declarations.tables import Source
-from platform_assets.declarations.times import Days, day_ranges
+from platform_assets.declarations.times import Daily, Days, day_ranges
 from platform_assets.declarations.views import TrainingDataset
 from platform_assets.orchestration.automation import MOST_DAYS_A_TICK, TRIGGER, condition_of
 from platform_assets.pipelines.checks import UP_TO_DATE
 from platform_assets.pipelines.plan import plan
-from platform_assets_tests import shop
-from platform_assets_tests.orchestration.conftest import Deployment
+from platform_assets_tests import quotes, shop
+from platform_assets_tests.orchestration.conftest import Deployment, deployed
 
 Requested = dict[str, set[str]]
 EARLY = Days(date(2024, 3, 11), date(2024, 3, 20))
@@ -283,6 +287,55 @@ class TestLanding:
         assert evaluate(there, LANDING, second.cursor).run_requests == [], "asked for, though not in yet"
         assert launch(there, second.run_requests) == [True]
         assert len(there.rows("orders")) == 29
+
+    def test_a_correction_is_asked_for_once_as_its_day(self, empty_data: Path, tmp_path: Path) -> None:
+        shutil.copytree(empty_data, tmp_path / "data")
+        day, noon = EARLY.first, datetime(2024, 3, 11, 12, tzinfo=UTC)
+        with deployed(tmp_path / "data", quotes.CATALOGUE) as there:
+            landing = there.settings.landing
+            for n in range(2):
+                quotes.land(landing, day + timedelta(days=n), [("chair", noon + timedelta(days=n), 100)])
+            first = evaluate(there, "quotes_landing")
+            assert launch(there, first.run_requests) == [True, True]
+            quotes.land(landing, day, [("chair", noon, 90)], at=noon + timedelta(days=9))
+            second = evaluate(there, "quotes_landing", first.cursor)
+            assert asked_for(second.run_requests) == {
+                (str(day), "quotes_days_from_2024_03_11_to_2024_04_14"): {"quotes"}
+            }
+            assert second.run_requests[0].run_key not in {request.run_key for request in first.run_requests}
+            assert evaluate(there, "quotes_landing", second.cursor).run_requests == [], "asked for, though not in yet"
+            assert launch(there, second.run_requests) == [True]
+            assert there.rows("quotes", days=Days(day, day))["cents"].to_list() == [100, 90]
+            third = evaluate(there, "quotes_landing", second.cursor)
+            assert third.skip_message == "no delivery is new"
+            quotes.land(landing, day, [("chair", noon, 80)], at=noon + timedelta(days=10))
+            assert len(evaluate(there, "quotes_landing", third.cursor or second.cursor).run_requests) == 1
+
+    def test_a_correction_that_is_refused_is_asked_for_once_and_says_what_to_declare(self, there: Deployment) -> None:
+        day = EARLY.first
+        shop.land(there.settings.landing, [day])
+        first = evaluate(there, LANDING)
+        launch(there, first.run_requests)
+        landing = there.platform.landing
+        content = landing.path("orders", day).read_bytes()
+        landing.path("orders", day, datetime(2024, 3, 13, 6, tzinfo=UTC)).write_bytes(content)
+        second = evaluate(there, LANDING, first.cursor)
+        assert launch(there, second.run_requests) == [False]
+        contract = there.check("orders", "contract")
+        assert not contract.passed
+        assert "is a correction, but the source keeps one version of each row" in contract.description
+        assert evaluate(there, LANDING, second.cursor).run_requests == []
+
+    def test_a_day_that_landed_before_it_is_over_is_said(self, empty_data: Path, tmp_path: Path) -> None:
+        shutil.copytree(empty_data, tmp_path / "data")
+        open_ended = Daily(first=EARLY.first, zone=shop.BERLIN)
+        catalogue = Catalogue(name="shop", declarations=[replace(shop.orders, partitions=open_ended)])
+        future = datetime.now(UTC).date() + timedelta(days=3)
+        with deployed(tmp_path / "data", catalogue) as there:
+            shop.land_rows(there.settings.landing, "orders", future, [])
+            found = evaluate(there, LANDING)
+            assert found.run_requests == []
+            assert found.skip_message == f"no delivery is new; not over yet, though landed: orders of {future}"
 
     def test_what_lands_later_does_not_ask_for_its_neighbours_again(self, there: Deployment) -> None:
         day = EARLY.first

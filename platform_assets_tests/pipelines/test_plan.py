@@ -170,6 +170,27 @@ def test_days_that_are_not_over_or_have_not_landed_are_waited_for(empty_shop: Ca
     assert days_of(planned(there, now=datetime(2024, 3, 15, 23, tzinfo=UTC)))["orders"] == "2024-03-11 to 2024-03-15"
 
 
+def test_a_day_that_landed_before_it_is_over_is_said_and_left_alone(empty_shop: Callable[..., Platform]) -> None:
+    there = empty_shop(days=[*Days(shop.OPEN.first, date(2024, 3, 16)), date(2024, 3, 18)])
+    noon = datetime(2024, 3, 15, 12, tzinfo=UTC)
+    early = (Days(date(2024, 3, 15), date(2024, 3, 16)), Days(date(2024, 3, 18), date(2024, 3, 18)))
+    decided = planned(there, now=noon)
+    assert decided.early == {"orders": early, "returns": early}
+    assert days_of(decided)["orders"] == "2024-03-11 to 2024-03-14"
+    assert planned(there, now=datetime(2024, 3, 19, tzinfo=UTC)).early == {}
+    before = planned(there, now=datetime(2024, 3, 10, tzinfo=UTC)).early
+    assert before["orders"][0] == Days(shop.OPEN.first, date(2024, 3, 16)), (
+        "before the first day is over, all are early"
+    )
+
+
+def test_a_day_outside_the_calendar_is_not_early(empty_shop: Callable[..., Platform]) -> None:
+    there = empty_shop(days=Days(shop.OPEN.first, shop.OPEN.first))
+    for stray in (shop.OPEN.first - timedelta(days=1), date(2024, 4, 15)):
+        shop.land_rows(there.landing.root, "orders", stray, [])
+    assert planned(there, now=datetime(2024, 3, 12, 12, tzinfo=UTC)).early == {}
+
+
 def test_a_day_that_lands_is_planned_with_what_it_reaches(empty_shop: Callable[..., Platform]) -> None:
     there = empty_shop(days=Days(shop.OPEN.first, date(2024, 3, 20)))
     names = ("products", "orders", "returns", "product_sales", "customer_history", "category_sales", "orders_asked")

@@ -16,7 +16,8 @@ import pytest
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.names import table_folder
 from platform_assets.declarations.times import Days
-from platform_assets.pipelines.plan import CODE, FILES, plan
+from platform_assets.lake.repair import set_back
+from platform_assets.pipelines.plan import BACK, CODE, FILES, plan
 from platform_assets.pipelines.run import CheckResult, Platform
 from platform_assets.pipelines.staleness import GONE, Staleness, rows_by_day, staleness, up_to_date
 from platform_assets_tests import shop
@@ -278,6 +279,22 @@ def test_a_table_that_is_gone_is_stale_altogether(shop_copy: Platform, name: str
     one = look(shop_copy)[name]
     assert (one.share, one.reasons) == (1.0, (GONE,))
     assert GONE in up_to_date(one).description
+
+
+@pytest.mark.parametrize("name", ["orders_asked", "returns_dataset"])
+def test_what_a_damaged_log_took_back_is_stale_until_it_is_made_again(shop_copy: Platform, name: str) -> None:
+    day = date(2024, 4, 2)
+    reland(shop_copy, "orders", day, drop=3)
+    shop.refresh(shop_copy)
+    folder = table_folder("shop", name)
+    (shop_copy.lake.path(folder) / "_delta_log" / f"{1:020}.json").write_bytes(b"")
+    set_back(shop_copy.lake, folder, run_id="repair", now=shop.run().now)
+    found = look(shop_copy)
+    assert BACK in found[name].reasons
+    assert found["returns_dataset"].stale > 0
+    assert stale(found) == {name, "returns_dataset", *AFTER_MODEL}
+    shop.refresh(shop_copy, now=shop.run().now)
+    assert stale(look(shop_copy)) == set()
 
 
 def test_a_snapshot_delivered_anew_is_named(shop_copy: Platform) -> None:
