@@ -30,11 +30,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(chosen.run(load_settings(os.environ), chosen))
     except (PlatformError, OSError) as error:
-        print(f"platform-assets: {error}", file=sys.stderr)
+        _complain(error)
         return 1
     except KeyboardInterrupt:
         print("platform-assets: stopped; what was finished is kept", file=sys.stderr)
         return 130
+
+
+def _complain(error: Exception) -> None:
+    print(f"platform-assets: {error}", file=sys.stderr)
 
 
 def refresh(settings: Settings, chosen: argparse.Namespace) -> int:
@@ -51,9 +55,15 @@ def refresh(settings: Settings, chosen: argparse.Namespace) -> int:
     catalogues = find_catalogues()
     if not catalogues:
         print("there is no project below platform_assets/defs; declare one as the README shows")
+    failed = False
     for catalogue in catalogues:
-        bring_up_to_date(settings, catalogue_name=catalogue.name, only_plan=chosen.plan)
-    return 0
+        try:
+            bring_up_to_date(settings, catalogue_name=catalogue.name, only_plan=chosen.plan)
+        except PlatformError as error:
+            # The other projects have nothing to do with it.
+            _complain(error)
+            failed = True
+    return int(failed)
 
 
 def bring_up_to_date(settings: Settings, *, catalogue_name: str, only_plan: bool = False) -> None:
@@ -66,7 +76,7 @@ def bring_up_to_date(settings: Settings, *, catalogue_name: str, only_plan: bool
     from platform_assets.orchestration.instance import open_instance
     from platform_assets.orchestration.projects import find_catalogues
     from platform_assets.orchestration.records import compare_records, with_unrecorded
-    from platform_assets.orchestration.refresh import carry_out, divide
+    from platform_assets.orchestration.refresh import any_stale, carry_out, divide, look_again
     from platform_assets.orchestration.resources import resources
     from platform_assets.pipelines.plan import plan
     from platform_assets.pipelines.summary import summarize
@@ -84,10 +94,12 @@ def bring_up_to_date(settings: Settings, *, catalogue_name: str, only_plan: bool
         if not stale.steps or stale.waiting or stale.early:
             show_plan(out, catalogue, stale)
         runs = divide(catalogue, stale)
+        definitions = build_definitions(catalogue, settings=settings)
         if runs:
-            definitions = build_definitions(catalogue, settings=settings)
             with Follow(out, sum(len(run.names) for run in runs)) as report:
                 carry_out(definitions, instance, catalogue, runs, report=report)
+        if runs or any_stale(instance, catalogue):
+            look_again(definitions, instance, catalogue)
     show_summary(out, catalogue, summarize(platform, catalogue))
     show_places(out, settings, NEXT)
 

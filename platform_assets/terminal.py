@@ -69,10 +69,14 @@ class Follow:
         )
 
 
+def _days(count: int) -> str:
+    return "1 day has" if count == 1 else f"{count} days have"
+
+
 def show_plan(out: Console, catalogue: Catalogue, plan: Plan) -> None:
     """What is out of date, and why, a line each."""
     for name, count in plan.waiting.items():
-        out.print(f"[yellow]![/] {asset_name(catalogue.name, name)}: {count} days have not landed")
+        out.print(f"[yellow]![/] {asset_name(catalogue.name, name)}: {_days(count)} not landed")
     for name, ranges in plan.early.items():
         count, first = sum(map(len, ranges)), ranges[0].first
         said = f"{count} landed day{'s' if count != 1 else ''} not over yet"

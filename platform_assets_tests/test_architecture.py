@@ -96,6 +96,20 @@ def test_nobody_imports_defs() -> None:
     ] == []
 
 
+def test_only_the_tests_of_a_project_import_it() -> None:
+    """So that deleting a project with its tests leaves the rest as it was."""
+    tests = Path(__file__).parent
+    others = [path for path in tests.rglob("*.py") if not path.is_relative_to(tests / "defs")]
+    assert len(others) > 30
+    named = [
+        f"{path.name} imports {node.module}"
+        for path in others
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("platform_assets.defs.")
+    ]
+    assert named == []
+
+
 def test_only_the_outer_rooms_import_dagster() -> None:
     users = {room for _, room, module in IMPORTS if module.split(".")[0].startswith("dagster")}
     assert users <= {"orchestration", "cli", "definitions", "defs"}

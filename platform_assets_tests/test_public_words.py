@@ -24,7 +24,7 @@ from platform_assets.declarations import catalogue, declaration, models, retenti
 from platform_assets.lake import damage, landing, ledger, repair, writes
 from platform_assets.lake import retention as lake_retention
 from platform_assets.lake import tables as lake_tables
-from platform_assets.pipelines import maintenance, materialize, plan, run
+from platform_assets.pipelines import maintenance, manifest, materialize, plan, run, staleness, whereabouts
 
 PUBLIC: dict[ModuleType, set[str]] = {
     declaration: {"Declaration", "Column", "columns_of", "is_storable", "parameters_of", "docstring_of"},
@@ -82,11 +82,15 @@ PUBLIC: dict[ModuleType, set[str]] = {
         "days",
     },
     materialize: {"materialize"},
-    plan: {"plan", "Plan", "Step", "landed_early"},
+    manifest: {"manifest", "MadeOf"},
+    plan: {"plan", "Plan", "Step", "changed_since", "landed_early"},
+    staleness: {"staleness", "Staleness", "up_to_date", "rows_by_day", "say_days"},
+    whereabouts: {"whereabouts"},
     run: {"Platform", "Run", "Materialization", "Inputs", "CheckResult", "provenance", "enter", "version_of"},
 }
 
 FIELDS: dict[type, tuple[str, ...]] = {
+    retention.Retention: ("audit", "readers"),
     tables.Source: (
         "name",
         "description",
@@ -151,8 +155,17 @@ FIELDS: dict[type, tuple[str, ...]] = {
         "accepts_unknown",
         "known",
     ),
-    retention.Retention: ("audit", "readers"),
-    views.TrainingDataset: ("name", "description", "owners", "tags", "freshness", "view", "label", "split"),
+    views.TrainingDataset: (
+        "name",
+        "description",
+        "owners",
+        "tags",
+        "freshness",
+        "view",
+        "label",
+        "split",
+        "max_stale",
+    ),
     views.TimeSplit: ("select_from", "report_from", "report_until", "gap"),
     models.Predictions: ("name", "description", "owners", "tags", "freshness", "model", "first"),
     models.Outcomes: ("name", "description", "owners", "tags", "freshness", "predictions"),

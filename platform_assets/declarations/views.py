@@ -19,7 +19,7 @@ from platform_assets.declarations.declaration import (
     parameters_of,
 )
 from platform_assets.declarations.tables import FeatureGroup, Label, Selection
-from platform_assets.declarations.times import INSTANT, Daily, Known, KnownAt
+from platform_assets.declarations.times import INSTANT, Daily, Days, Known, KnownAt
 from platform_assets.errors import DeclarationError
 
 PREDICTION_TIME = "prediction_time"
@@ -126,13 +126,18 @@ class TimeSplit:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingDataset(Declaration):
-    """A feature view with its matured labels, each row in one part of a split by time."""
+    """A feature view with its matured labels, each row in one part of a split by time.
+
+    It is rebuilt, and its models fitted anew, by the month, by a refresh and by hand; and by itself when a
+    larger share of its rows than `max_stale` is stale, where that is given.
+    """
 
     kind: ClassVar[str] = "training dataset"
 
     view: FeatureView
     label: Label
     split: TimeSplit
+    max_stale: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -140,6 +145,17 @@ class TrainingDataset(Declaration):
             self._refuse(
                 f"its view {self.view.name!r} has a column {self.label.value!r} like the label; rename one of them"
             )
+        share = self.max_stale
+        if share is not None and (isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1):
+            self._refuse(
+                f"max_stale={share!r} is no share of its rows; write 0.05 for five in a hundred, or leave it out to "
+                "have it rebuilt by the month and by a refresh alone"
+            )
+
+    @property
+    def days(self) -> Days:
+        """The days of its view and label that it is made of."""
+        return Days(self.view.partitions.first, self.split.report_until)
 
     @property
     def input_names(self) -> tuple[str, ...]:

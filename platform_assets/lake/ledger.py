@@ -126,10 +126,11 @@ class Ledger:
         """All entries of one asset, newest first."""
         return [_entry(row) for row in self._rows(asset).iter_rows(named=True)]
 
-    def latest(self, asset: str) -> dict[date | None, Entry]:
-        """The newest entry that speaks for each day (under None for an asset without partitions)."""
+    def latest(self, asset: str, *, until: int | None = None) -> dict[date | None, Entry]:
+        """The newest entry that speaks for each day (under None for an asset without partitions), up to a version."""
         newest: dict[date | None, Entry] = {}
-        for row in self._rows(asset).iter_rows(named=True):
+        rows = self._rows(asset)
+        for row in (rows if until is None else rows.filter(pl.col("version") <= until)).iter_rows(named=True):
             unseen = [day for day in _days(row) or (None,) if day not in newest]
             if unseen:
                 newest |= dict.fromkeys(unseen, _entry(row))
@@ -229,9 +230,9 @@ def entries(lake: Lake, asset: str) -> list[Entry]:
     return read(lake, [asset]).entries(asset)
 
 
-def latest(lake: Lake, asset: str) -> dict[date | None, Entry]:
-    """The newest entry that speaks for each day (under None for an asset without partitions)."""
-    return read(lake, [asset]).latest(asset)
+def latest(lake: Lake, asset: str, *, until: int | None = None) -> dict[date | None, Entry]:
+    """The newest entry that speaks for each day (under None for an asset without partitions), up to a version."""
+    return read(lake, [asset]).latest(asset, until=until)
 
 
 def days(lake: Lake, assets: Sequence[str]) -> dict[str, set[date]]:

@@ -1,4 +1,4 @@
-"""What people are told: failed checks, failed runs and stale assets, once each."""
+"""What people are told: failed checks, failed runs, and assets that are overdue or out of date, once each."""
 
 # No `from __future__ import annotations`: Dagster reads the types of contexts, not their text.
 import http.client
@@ -15,14 +15,16 @@ from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.names import MAINTENANCE
 from platform_assets.declarations.times import say_duration
 from platform_assets.orchestration.failures import failures_of
-from platform_assets.orchestration.metadata import key_of
-from platform_assets.pipelines.checks import checks_of
+from platform_assets.orchestration.metadata import checks_along, key_of
+from platform_assets.orchestration.up_to_date import shown_staleness
 from platform_assets.pipelines.maintenance import KEPT_VERSIONS_WHOLE
+from platform_assets.pipelines.plan import CODE
 
 RUNS_LOOKED_AT = timedelta(days=1)
 """A failed run counts as open for so long; a check and an asset until they are well again."""
 
 _WEBHOOK_SECONDS = 10
+_SHOWN = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,7 @@ class Incident:
 
     Attributes:
         name: what it is about; an incident that is open is not told again.
-        kind: `check failed`, `run failed` or `stale`.
+        kind: `check failed`, `run failed`, `overdue` or `out of date`.
         message: one sentence.
         marker: what makes it another incident although the name is the same.
         run_id: the run that it came up in, where there is one.
@@ -45,13 +47,13 @@ class Incident:
 
 
 def alert_sensor(catalogue: Catalogue, *, webhook: str | None) -> dg.SensorDefinition:
-    """Reports each failed check, failed run and stale asset once, to the log and to the webhook if there is one."""
+    """Reports each failed check, failed run and asset that is overdue or out of date once, to the log and to the webhook if there is one."""
 
     @dg.sensor(
         name=f"{catalogue.name}_alerts",
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Reports failed checks, failed runs and stale assets once each, to the log and the webhook.",
+        description="Reports failed checks, failed runs and assets overdue or out of date, once each, to log and webhook.",
     )
     def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         told: dict[str, str] = json.loads(context.cursor or "{}")
@@ -81,7 +83,8 @@ def incidents(instance: dg.DagsterInstance, catalogue: Catalogue, *, now: dateti
     return [
         *_failed_checks(instance, catalogue),
         *_failed_runs(instance, catalogue, since=now - RUNS_LOOKED_AT),
-        *_stale(instance, catalogue),
+        *_overdue(instance, catalogue),
+        *_out_of_date(instance, catalogue),
     ]
 
 
@@ -108,11 +111,7 @@ def _failed_checks(instance: dg.DagsterInstance, catalogue: Catalogue) -> Iterat
     """The checks whose newest result is a failure."""
     from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
-    wanted = [
-        dg.AssetCheckKey(key_of(catalogue, declaration.name), check.name)
-        for declaration in catalogue.declarations
-        for check in checks_of(declaration)
-    ]
+    wanted = checks_along(catalogue, [declaration.name for declaration in catalogue.declarations])
     wanted.append(dg.AssetCheckKey(key_of(catalogue, MAINTENANCE), KEPT_VERSIONS_WHOLE))
     for check, record in instance.event_log_storage.get_latest_asset_check_execution_by_key(wanted).items():
         if record.status != AssetCheckExecutionRecordStatus.FAILED or record.event is None:
@@ -136,7 +135,8 @@ def _failed_runs(instance: dg.DagsterInstance, catalogue: Catalogue, *, since: d
     ours = {key_of(catalogue, name) for name in (*(d.name for d in catalogue.declarations), MAINTENANCE)}
     failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since)
     for run in instance.get_runs(filters=failed):
-        if run.asset_selection is not None and not ours.intersection(run.asset_selection):
+        chosen = {*(run.asset_selection or ()), *(check.asset_key for check in run.asset_check_selection or ())}
+        if chosen and not ours & chosen:
             continue
         yield Incident(
             name=f"run {run.run_id}",
@@ -147,14 +147,44 @@ def _failed_runs(instance: dg.DagsterInstance, catalogue: Catalogue, *, since: d
         )
 
 
-def _stale(instance: dg.DagsterInstance, catalogue: Catalogue) -> Iterator[Incident]:
-    """The assets that their freshness policy calls stale."""
+def _overdue(instance: dg.DagsterInstance, catalogue: Catalogue) -> Iterator[Incident]:
+    """The assets that were not materialized within their freshness limit."""
     limits = {key_of(catalogue, d.name): d.freshness.fail for d in catalogue.declarations if d.freshness is not None}
     for key, record in instance.get_freshness_state_records(list(limits)).items():
         if record.freshness_state.value == "FAIL":
             yield Incident(
                 name=f"{key.to_user_string()}:freshness",
-                kind="stale",
-                marker="stale",
+                kind="overdue",
+                marker="overdue",
                 message=f"{key.to_user_string()} has not been materialized within {say_duration(limits[key])}",
+            )
+
+
+def _out_of_date(instance: dg.DagsterInstance, catalogue: Catalogue) -> Iterator[Incident]:
+    """What is stale for no other's sake; of declarations that changed, as with a deploy, all in one.
+
+    A deploy alone tells nothing: the check speaks in the morning, when nobody has run a refresh by then.
+    """
+    shown = shown_staleness(instance, catalogue)
+    stale = [d for d in catalogue.declarations if d.name in shown and not shown[d.name].passed]
+    names = {declaration.name for declaration in stale}
+    first = [declaration.name for declaration in stale if names.isdisjoint(declaration.input_names)]
+    changed = [name for name in first if CODE in str(shown[name].metadata["reasons"].value)]
+    if changed:
+        listed = ", ".join(changed[:_SHOWN]) + (f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else "")
+        yield Incident(
+            name=f"{catalogue.name}:declarations",
+            kind="out of date",
+            marker="out of date",
+            message=f"{catalogue.name}: declarations changed ({listed}), and with what reads them {len(stale)} assets "
+            "are out of date; run refresh",
+        )
+    for name in first:
+        if name not in changed:
+            asset = key_of(catalogue, name).to_user_string()
+            yield Incident(
+                name=f"{asset}:up_to_date",
+                kind="out of date",
+                marker="out of date",
+                message=f"{asset} is out of date: {shown[name].description}",
             )

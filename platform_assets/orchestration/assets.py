@@ -66,7 +66,7 @@ def asset_of(catalogue: Catalogue, declaration: Declaration, *, uri: str) -> dg.
             ):
                 yield dg.AssetCheckResult(asset_key=key, check_name=CONTRACT, passed=False, description=str(error))
             raise dg.Failure(description=str(error), allow_retries=False) from error
-        yield from _events(context, key, made, time.perf_counter() - started)
+        yield from _events(context, catalogue, made, time.perf_counter() - started)
 
     return body
 
@@ -85,14 +85,15 @@ def kinds_of(declaration: Declaration) -> set[str]:
 
 
 def _events(
-    context: dg.AssetExecutionContext, key: dg.AssetKey, made: Materialization, seconds: float
+    context: dg.AssetExecutionContext, catalogue: Catalogue, made: Materialization, seconds: float
 ) -> Iterator[object]:
+    key = key_of(catalogue, made.declaration.name)
     kept = "" if made.is_new else " as before: the content is equal"
     said = f"{made.row_count:,} rows in {seconds:.1f} s, version {made.version}{kept}"
     context.log.info(said)
-    light, heavy = run_metadata(made, seconds), heavy_metadata(made)
+    light, heavy = run_metadata(catalogue, made, context.run.run_id, seconds), heavy_metadata(made)
     if made.days is None:
-        metadata = {**heavy, **light} | (
+        metadata = {**heavy, **light, "content hash": made.digest} | (
             {} if isinstance(made.declaration, Model) else {"dagster/row_count": made.row_count}
         )
     else:

@@ -18,9 +18,10 @@ from platform_assets.declarations.tables import Source
 from platform_assets.declarations.times import Daily, Days, parse_day
 from platform_assets.declarations.views import TrainingDataset
 from platform_assets.lake import ledger
-from platform_assets.orchestration.metadata import key_of
+from platform_assets.orchestration.metadata import checks_along, key_of
 from platform_assets.orchestration.records import Records, compare_records
 from platform_assets.orchestration.resources import PlatformResource
+from platform_assets.orchestration.up_to_date import last_failed, up_to_date_key
 from platform_assets.pipelines.plan import landed_early
 from platform_assets.pipelines.run import Platform
 
@@ -43,9 +44,12 @@ def condition_of(catalogue: Catalogue, declaration: Declaration) -> dg.Automatio
     """Follow the inputs, on every day they change; sources and training have triggers of their own.
 
     A new champion alone does not score the past again, and a challenger that failed its check does not stop
-    the champion that there is; but without any model there is nothing to score with.
+    the champion that there is; but without any model there is nothing to score with. Of a training dataset
+    that says how stale it may be, the models follow as everything else does.
     """
-    if isinstance(declaration, Source | TrainingDataset | Model):
+    if isinstance(declaration, TrainingDataset):
+        return None if declaration.max_stale is None else _rebuild_when_too_stale(catalogue, declaration)
+    if isinstance(declaration, Source) or (isinstance(declaration, Model) and declaration.training.max_stale is None):
         return None
     follow = dg.AutomationCondition.eager().without(dg.AutomationCondition.in_latest_time_window())
     follow &= dg.AutomationCondition.all_deps_blocking_checks_passed()
@@ -54,6 +58,30 @@ def condition_of(catalogue: Catalogue, declaration: Declaration) -> dg.Automatio
         chosen = dg.AssetSelection.assets(*models)
         follow = follow.ignore(chosen) & ~dg.AutomationCondition.any_deps_missing().allow(chosen)
     return follow.with_label("follow the inputs")
+
+
+def _rebuild_when_too_stale(catalogue: Catalogue, dataset: TrainingDataset) -> dg.AutomationCondition:
+    """When its check begins to fail, and what it reads is up to date, so that a rebuild will mend it.
+
+    Once for each time that the check begins to fail: a rebuild that did not help is not tried again and again.
+    When its view or label was materialized, the check is made again first.
+    """
+
+    def staleness_of(condition: dg.AutomationCondition, *names: str) -> dg.AutomationCondition:
+        checks = dg.AssetSelection.checks(*(up_to_date_key(catalogue, name) for name in names))
+        return dg.AutomationCondition.any_checks_match(condition).allow(checks)
+
+    too_stale = staleness_of(dg.AutomationCondition.check_failed(), dataset.name)
+    unsettled = staleness_of(last_failed(), *dataset.input_names)
+    condition = (
+        too_stale
+        & too_stale.newly_true().since_last_handled()
+        & ~dg.AutomationCondition.any_deps_match(unsettled | dg.AutomationCondition.newly_updated())
+        & dg.AutomationCondition.all_deps_blocking_checks_passed()
+        & ~dg.AutomationCondition.any_deps_in_progress()
+        & ~dg.AutomationCondition.in_progress()
+    )
+    return condition.with_label("rebuild when too stale")
 
 
 def automation_sensor(catalogue: Catalogue) -> dg.AutomationConditionSensorDefinition:
@@ -123,6 +151,7 @@ def landing_sensor(catalogue: Catalogue, jobs: Mapping[Daily | None, UnresolvedJ
                 run_key=f"{unit}@{'+'.join(stamps[name] for name in names)}",
                 job_name=jobs[days].name,
                 asset_selection=[key_of(catalogue, name) for name in names],
+                asset_check_keys=checks_along(catalogue, names),
                 partition_key=unit or None,
                 tags={TRIGGER: "landing"},
             )
@@ -189,6 +218,7 @@ def _nightly(catalogue: Catalogue, own: Daily, job: UnresolvedJob) -> dg.Schedul
                 run_key=f"{at:%Y-%m-%d}/{day}",
                 partition_key=str(day),
                 asset_selection=[key_of(catalogue, name) for name in wanted[day]],
+                asset_check_keys=checks_along(catalogue, wanted[day]),
                 tags={TRIGGER: "nightly"},
             )
 

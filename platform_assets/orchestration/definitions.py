@@ -14,6 +14,7 @@ from platform_assets.declarations.names import registered_model, table_folder
 from platform_assets.orchestration.alerts import alert_sensor
 from platform_assets.orchestration.assets import asset_of
 from platform_assets.orchestration.automation import (
+    TRIGGER,
     automation_sensor,
     jobs_of,
     landing_sensor,
@@ -23,6 +24,7 @@ from platform_assets.orchestration.automation import (
 )
 from platform_assets.orchestration.maintenance import maintenance_asset, maintenance_schedule
 from platform_assets.orchestration.resources import resources
+from platform_assets.orchestration.up_to_date import up_to_date_checks, up_to_date_job, up_to_date_schedule
 from platform_assets.settings import Settings, load_settings
 
 
@@ -34,7 +36,7 @@ def build_definitions(catalogue: Catalogue, *, settings: Settings | None = None)
         settings: where to read and write; from the environment when None.
     """
     settings = settings or load_settings(os.environ)
-    jobs, retraining = jobs_of(catalogue), retraining_job(catalogue)
+    jobs, retraining, looking = jobs_of(catalogue), retraining_job(catalogue), up_to_date_job(catalogue)
     with warnings.catch_warnings():
         # Backfill policies and freshness policies are still marked beta; the upstream tests watch them.
         for category in (dg.BetaWarning, dg.PreviewWarning):
@@ -42,9 +44,11 @@ def build_definitions(catalogue: Catalogue, *, settings: Settings | None = None)
         assets = [asset_of(catalogue, d, uri=_uri(settings, catalogue, d)) for d in catalogue.declarations]
     return dg.Definitions(
         assets=[*assets, maintenance_asset(catalogue)],
-        jobs=[*jobs.values(), *([retraining] if retraining else [])],
+        asset_checks=[up_to_date_checks(catalogue)],
+        jobs=[*jobs.values(), looking, *([retraining] if retraining else [])],
         schedules=[
             *nightly_schedules(catalogue, jobs),
+            up_to_date_schedule(catalogue, looking, tags={TRIGGER: "up to date"}),
             *([retraining_schedule(retraining)] if retraining else []),
             maintenance_schedule(catalogue),
         ],

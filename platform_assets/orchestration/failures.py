@@ -37,12 +37,16 @@ class Reasons:
             return str(failure.user_failure_data.description)
         if step in self._failed_checks:
             return "; ".join(self._failed_checks[step])
-        error = failure.error
+        error, asset, where = failure.error, asset_of_step(step), ""
         self.interrupted |= error is not None and error.cls_name == DagsterExecutionInterruptedError.__name__
-        while error is not None and error.cause is not None:
+        said = "no reason given"
+        while error is not None:
+            # What a library says of a mistake can run to pages; the run's page in the UI has all of it.
+            said, *more = str(error.message).strip().splitlines() or [error.cls_name or said]
+            notes = [line.removeprefix(f"{asset}: ") for line in more if line.startswith(f"{asset}: ")]
+            where = notes[0] if notes else where
             error = error.cause
-        # What a library says of a mistake can run to pages; the run's page in the UI has all of it.
-        return str(error.message).strip().splitlines()[0] if error is not None else "no reason given"
+        return f"{said} ({where})" if where else said
 
 
 def asset_of_step(step_key: str | None) -> str:

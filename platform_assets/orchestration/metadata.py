@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dagster as dg
@@ -14,6 +14,7 @@ from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model, Outcomes, Predictions
 from platform_assets.declarations.names import asset_name, asset_path
 from platform_assets.declarations.views import FeatureView, TrainingDataset
+from platform_assets.pipelines.checks import checks_of
 from platform_assets.pipelines.run import CheckResult, Materialization
 
 _WIDEST_PREVIEW = 12
@@ -22,6 +23,13 @@ _WIDEST_PREVIEW = 12
 def key_of(catalogue: Catalogue, name: str) -> dg.AssetKey:
     """The two-level asset key of a declaration."""
     return dg.AssetKey(asset_path(catalogue.name, name))
+
+
+def checks_along(catalogue: Catalogue, names: Iterable[str]) -> list[dg.AssetCheckKey]:
+    """The checks that are part of materializing these declarations; `up_to_date` has runs of its own."""
+    return [
+        dg.AssetCheckKey(key_of(catalogue, name), check.name) for name in names for check in checks_of(catalogue[name])
+    ]
 
 
 def definition_metadata(catalogue: Catalogue, declaration: Declaration, uri: str) -> dict[str, Any]:
@@ -76,12 +84,14 @@ def column_lineage(catalogue: Catalogue, declaration: Declaration) -> dict[str, 
     return {}
 
 
-def run_metadata(made: Materialization, seconds: float) -> dict[str, Any]:
-    """What every partition of a materialization shows."""
+def run_metadata(catalogue: Catalogue, made: Materialization, run_id: str, seconds: float) -> dict[str, Any]:
+    """What every partition of a materialization shows: what it is, and what it was made of."""
     return {
         "dagster/uri": made.uri,
         "version": made.version,
         "new version": made.is_new,
+        "fingerprint": catalogue.fingerprints[made.declaration.name],
+        "run": run_id,
         "run time (s)": round(seconds, 2),
         **{f"version of {name}": version for name, version in made.inputs.items()},
         **{title: _plain(value) for title, value in made.facts.items()},

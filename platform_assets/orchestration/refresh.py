@@ -16,6 +16,7 @@ from platform_assets.errors import PlatformError
 from platform_assets.orchestration.automation import TRIGGER
 from platform_assets.orchestration.failures import Reasons, asset_of_step, say_failure
 from platform_assets.orchestration.metadata import key_of
+from platform_assets.orchestration.up_to_date import shown_staleness, up_to_date_job
 from platform_assets.pipelines.plan import Plan
 
 _RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -85,7 +86,9 @@ def carry_out(
         RunFailed: at the first run that fails, naming the asset and why.
         KeyboardInterrupt: when somebody stopped it, after the step under way was called off.
     """
-    job = definitions.resolve_implicit_global_asset_job_def()
+    # Without the check of staleness, which looks at everything and comes once, at the end.
+    alone = dg.Definitions(assets=definitions.assets, resources=definitions.resources, executor=definitions.executor)
+    job = alone.resolve_implicit_global_asset_job_def()
     for planned in runs:
         run_id = str(uuid.uuid4())
         reasons, failures = Reasons(), list[str]()
@@ -107,6 +110,29 @@ def carry_out(
             first = failures[0] if failures else f"run {run_id} failed before its first step"
             msg = f"{first}\nWhat was finished is kept; run it again to go on. Details: run {run_id} in the UI"
             raise RunFailed(msg)
+
+
+def look_again(definitions: dg.Definitions, instance: dg.DagsterInstance, catalogue: Catalogue) -> None:
+    """Make the check `up_to_date` of everything, so that what a refresh mended does not stay red till morning.
+
+    Raises:
+        RunFailed: when it could not be made, and why.
+    """
+    run_id = str(uuid.uuid4())
+    reasons, failures = Reasons(), list[str]()
+    instance.add_event_listener(run_id, _listener(lambda _: None, reasons, failures))
+    result = definitions.resolve_job_def(up_to_date_job(catalogue).name).execute_in_process(
+        instance=instance, run_id=run_id, tags={TRIGGER: "refresh"}, raise_on_error=False, run_config=_QUIET
+    )
+    if reasons.interrupted:
+        raise KeyboardInterrupt
+    if not result.success:
+        raise RunFailed(failures[0] if failures else f"run {run_id} failed before its first step")
+
+
+def any_stale(instance: dg.DagsterInstance, catalogue: Catalogue) -> bool:
+    """Whether Dagster shows any asset as stale."""
+    return any(not found.passed for found in shown_staleness(instance, catalogue).values())
 
 
 def _listener(report: Callable[[Progress], None], reasons: Reasons, failures: list[str]) -> Callable[[Any], None]:

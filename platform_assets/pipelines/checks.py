@@ -26,6 +26,8 @@ KNOWS_NO_FUTURE = "knows_no_future"
 AS_KNOWN_THEN = "as_known_then"
 SPLITS_APART = "splits_apart"
 NOT_TOO_GOOD = "not_too_good"
+UP_TO_DATE = "up_to_date"
+"""Not among those of `checks_of`: it looks at the whole catalogue at once, after the materialization and later."""
 
 _SHOWN = 3
 
@@ -89,7 +91,10 @@ def not_empty(rows: Mapping[date | None, int]) -> CheckResult:
         said = (
             "The table is empty."
             if empty == ["None"]
-            else (f"{len(empty)} of {len(rows)} days have no rows: {', '.join(empty[:_SHOWN])}.")
+            else (
+                f"{len(empty)} of {len(rows)} days {'has' if len(empty) == 1 else 'have'} no rows: "
+                f"{', '.join(empty[:_SHOWN])}."
+            )
         )
     return CheckResult(
         name=NOT_EMPTY,
@@ -113,7 +118,8 @@ def days_complete(days: Daily, materialized: set[date | None], run: Run) -> Chec
     said = f"All {len(wanted)} days are materialized."
     if missing:
         shown = ", ".join(map(str, ranges[-_SHOWN:]))
-        said = f"{len(missing)} of {len(wanted)} days are not materialized: {'... ' if len(ranges) > _SHOWN else ''}{shown}."
+        verb, left_out = "is" if len(missing) == 1 else "are", "... " if len(ranges) > _SHOWN else ""
+        said = f"{len(missing)} of {len(wanted)} days {verb} not materialized: {left_out}{shown}."
     return CheckResult(
         name=DAYS_COMPLETE,
         passed=not missing,

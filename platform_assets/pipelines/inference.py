@@ -46,7 +46,6 @@ def predict(
         facts={"rows": len(rows), "without a probability": len(outside)},
     )
     facts = {
-        "model version": version,
         "in sample": int(scored.get_column("in_sample").sum()),
         "mean probability": scored.get_column("probability").mean(),
     }

@@ -11,7 +11,7 @@ from platform_assets.declarations.names import asset_name, table_folder
 from platform_assets.declarations.tables import FeatureGroup, Label, Source
 from platform_assets.declarations.times import Days
 from platform_assets.declarations.views import FeatureView, TrainingDataset
-from platform_assets.errors import PartitionError
+from platform_assets.errors import PartitionError, PlatformError
 from platform_assets.lake import ledger
 from platform_assets.pipelines.checks import days_complete
 from platform_assets.pipelines.feature import compute_features, compute_labels, compute_view, ingest
@@ -19,6 +19,7 @@ from platform_assets.pipelines.inference import predict
 from platform_assets.pipelines.monitoring import judge_predictions
 from platform_assets.pipelines.run import Materialization, Platform, Run
 from platform_assets.pipelines.training import build_training_dataset, train
+from platform_assets.pipelines.whereabouts import whereabouts
 
 
 def materialize(
@@ -26,7 +27,8 @@ def materialize(
 ) -> Materialization:
     """Materialize a declaration: all of it, or the `days` of a daily one.
 
-    The result carries the checks that `checks_of` names for the declaration.
+    The result carries the checks that `checks_of` names for the declaration. An error out of the project's own
+    code goes on as it is, with a note of where it came up.
 
     Raises:
         PartitionError: when days are missing, superfluous or not partitions of it.
@@ -35,8 +37,16 @@ def materialize(
     declaration = catalogue[name]
     _check_days(catalogue, declaration, days)
     tables = [d for d in catalogue.inputs(declaration) if not isinstance(d, Model)]
-    with platform.lake.reading(*(table_folder(catalogue.name, table.name) for table in tables)):
-        made = _dispatch(platform, catalogue, declaration, run, days)
+    try:
+        with platform.lake.reading(*(table_folder(catalogue.name, table.name) for table in tables)):
+            made = _dispatch(platform, catalogue, declaration, run, days)
+    except PlatformError:
+        raise
+    except Exception as error:
+        where = whereabouts(declaration, error)
+        if where is not None:
+            error.add_note(f"{asset_name(catalogue.name, name)}: {where}")
+        raise
     own = calendar(declaration)
     if own is None:
         return made

@@ -8,7 +8,7 @@ when the versions themselves were cleaned away.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
@@ -38,11 +38,13 @@ class Step:
         name: the declaration.
         days: the stale days as ranges; None for one without partitions.
         reasons: why, with the number of days each reason holds for (1 without partitions).
+        days_by_reason: the days themselves (None without partitions).
     """
 
     name: str
     days: tuple[Days, ...] | None
     reasons: Mapping[str, int]
+    days_by_reason: Mapping[str, frozenset[date | None]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def day_count(self) -> int:
@@ -96,13 +98,14 @@ class _There:
         return self._changes[name]
 
 
-def plan(platform: Platform, catalogue: Catalogue, *, now: datetime) -> Plan:
+def plan(platform: Platform, catalogue: Catalogue, *, now: datetime, left_alone: Collection[str] = ()) -> Plan:
     """Compare everything declared with what is there.
 
     Args:
         platform: where everything lives.
         catalogue: what is declared.
         now: days that are not over at this instant (UTC) are not looked at.
+        left_alone: declarations that stay as they are, so that nothing follows from what they would become.
     """
     steps: dict[str, Step] = {}
     waiting: dict[str, int] = {}
@@ -128,12 +131,13 @@ def plan(platform: Platform, catalogue: Catalogue, *, now: datetime) -> Plan:
         stale = set().union(*reasons.values()) if reasons else set()
         if calendar(declaration) is not None:
             materialized[declaration.name] = {d for d in candidates if d is not None and (d in latest or d in stale)}
-        if stale:
+        if stale and declaration.name not in left_alone:
             dated = {day for day in stale if day is not None}
             steps[declaration.name] = Step(
                 name=declaration.name,
                 days=tuple(day_ranges(dated)) if calendar(declaration) is not None else None,
                 reasons={reason: len(days) for reason, days in reasons.items()},
+                days_by_reason={reason: frozenset(days) for reason, days in reasons.items()},
             )
     return Plan(
         steps=tuple(steps.values()),
@@ -254,10 +258,29 @@ def _newest_reached(extent: Reach, changed: Mapping[date | None, int]) -> dict[d
     return newest
 
 
+def changed_since(
+    platform: Platform, catalogue: Catalogue, read: Declaration, version: int | None
+) -> Sequence[Days] | None:
+    """The days on which a table changed since a version; None where that cannot be said by days."""
+    current = version_of(platform, catalogue, read)
+    if version is not None and version == current:
+        return ()
+    if current is None or version is None or version > current or isinstance(read, Model):
+        return None
+    last = _There(platform=platform, catalogue=catalogue).last_changes(read.name, current)
+    if calendar(read) is None:
+        return None if last.newest > version else ()
+    if last.unsaid > version:
+        return None
+    return day_ranges({day for day, newest in last.by_day.items() if day is not None and newest > version})
+
+
 def _reached(
     reader: Declaration, read: Declaration, changed: Sequence[Days] | None, days: set[date | None]
 ) -> set[date | None]:
     """Which of `days` the changed days of an input reach."""
+    if isinstance(reader, TrainingDataset) and changed is not None:
+        changed = [part for part in changed if part.clip(reader.days)]
     if changed is None or calendar(reader) is None or calendar(read) is None:
         return set(days) if changed is None or changed else set()
     reached: set[date | None] = set()

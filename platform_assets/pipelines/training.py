@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -17,12 +17,13 @@ from platform_assets.compute.preparation import Preparation
 from platform_assets.compute.splits import split_by_time
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.models import LightGBM, Model
-from platform_assets.declarations.names import DAY, asset_name, table_folder
-from platform_assets.declarations.times import Days
+from platform_assets.declarations.names import DAY, asset_name
 from platform_assets.declarations.views import PREDICTION_TIME, SPLIT, TrainingDataset
 from platform_assets.errors import ModelError
+from platform_assets.lake import ledger
 from platform_assets.pipelines.checks import BEATS_BASELINES, SPLITS_FILLED
 from platform_assets.pipelines.leaks import not_too_good, splits_apart
+from platform_assets.pipelines.manifest import manifest
 from platform_assets.pipelines.plots import picture_of_model
 from platform_assets.pipelines.publish import publish
 from platform_assets.pipelines.run import CheckResult, Inputs, Materialization, Platform, Run, enter
@@ -44,7 +45,7 @@ def build_training_dataset(
     """
     inputs = Inputs.pin(platform, catalogue, dataset, None)
     calendar, split, label = dataset.view.partitions, dataset.split, dataset.label
-    days = Days(calendar.first, split.report_until)
+    days = dataset.days
     labels = (
         inputs.scan(label.name, days=days)
         .select(*label.keys, label.value, label.known_at.expr().alias(_MATURED))
@@ -179,7 +180,6 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
     if check.passed:
         platform.registry.crown(catalogue.name, model.name, logged.version)
     facts = {
-        "model version": logged.version,
         "is champion": check.passed,
         "MLflow run": logged.run_id,
         "trees": booster.num_trees(),
@@ -306,18 +306,27 @@ def _gains(booster: lightgbm.Booster, preparation: Preparation) -> pl.DataFrame:
 
 
 def _manifest(platform: Platform, catalogue: Catalogue, model: Model, inputs: Inputs) -> dict[str, object]:
-    """What the model was made of, down to the versions that its training dataset was made of."""
-    folder = table_folder(catalogue.name, model.training.name)
-    made_of = platform.lake.made_by(folder, inputs.versions[model.training.name]) or {}
+    """What the model was made of, down to the versions of the sources."""
+    dataset, version = model.training, inputs.versions[model.training.name]
+    made = ledger.latest(platform.lake, asset_name(catalogue.name, dataset.name), until=version)[None]
+    behind = manifest(platform.lake, catalogue, dataset.name, version)
     return {
         "model": asset_name(catalogue.name, model.name),
         "fingerprint": catalogue.fingerprints[model.name],
         "training_dataset": {
-            "table": asset_name(catalogue.name, model.training.name),
-            "version": inputs.versions[model.training.name],
-            "content_hash": made_of.get("platform.content_hash"),
-            "features_as_known": model.training.view.known,
-            "inputs": json.loads(made_of.get("platform.inputs", "{}")),
+            "table": asset_name(catalogue.name, dataset.name),
+            "version": version,
+            "content_hash": made.content_hash,
+            "fingerprint": made.fingerprint,
+            "run": made.run_id,
+            "rows": made.rows,
+            "features_as_known": dataset.view.known,
+            "inputs": dict(made.inputs),
+        },
+        "behind_it": {
+            asset_name(catalogue.name, name): asdict(made_of)
+            for name, made_of in behind.items()
+            if name != dataset.name
         },
     }
 

@@ -324,6 +324,12 @@ def test_of_what_another_declaration_computes_nothing_counts() -> None:
     assert fingerprint(view) == fingerprint(shop.orders_asked)
 
 
+def test_how_stale_a_training_dataset_may_be_changes_nothing() -> None:
+    tolerant = replace(shop.returns_dataset, max_stale=0.05)
+    assert fingerprint(tolerant) == fingerprint(shop.returns_dataset)
+    assert fingerprint(replace(shop.return_model, training=tolerant)) == fingerprint(shop.return_model)
+
+
 def test_why_nobody_knows_a_time_is_prose() -> None:
     assert fingerprint(replace(shop.products, known_at=unknown("because"))) == fingerprint(shop.products)
 

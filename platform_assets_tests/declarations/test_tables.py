@@ -240,6 +240,14 @@ MISTAKES: list[tuple[Declaration, dict[str, Any], str]] = [
         {"label": replace(shop.order_returned, schema=OutcomeNamedLikeAFeature, value="weekday")},
         "its view 'orders_asked' has a column 'weekday' like the label; rename one of them",
     ),
+    *(
+        (
+            shop.returns_dataset,
+            {"max_stale": share},
+            rf"max_stale={share!r} is no share of its rows; write 0.05 for five in a hundred, or leave it out",
+        )
+        for share in (5, 1, 1.0, -0.01, True, "5%", float("nan"))
+    ),
     (shop.return_model, {"request": "product"}, r"request='product' is a string; did you mean request=\['product'\]\?"),
     (
         shop.return_model,

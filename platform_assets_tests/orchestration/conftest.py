@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from platform_assets.declarations.times import Days
 from platform_assets.orchestration.definitions import build_definitions
 from platform_assets.orchestration.instance import open_instance
 from platform_assets.orchestration.metadata import key_of
-from platform_assets.orchestration.refresh import carry_out, divide
+from platform_assets.orchestration.refresh import carry_out, divide, look_again
 from platform_assets.pipelines.plan import plan
 from platform_assets.pipelines.run import Platform
 from platform_assets.settings import Settings, load_settings
@@ -45,12 +46,18 @@ class Deployment:
     def key(self, name: str) -> dg.AssetKey:
         return key_of(self.catalogue, name)
 
+    @cached_property
+    def job(self) -> dg.JobDefinition:
+        """Any of the assets, with the checks that are part of materializing them."""
+        alone = dg.Definitions(assets=self.definitions.assets, resources=self.definitions.resources)
+        return alone.resolve_implicit_global_asset_job_def()
+
     def execute(self, *names: str, days: Days | None = None) -> dg.ExecuteInProcessResult:
         """One run of these assets: over a day, a range of days, or without any."""
         tags = (
             {} if days is None or len(days) == 1 else dict(zip(RANGE, map(str, (days.first, days.last)), strict=True))
         )
-        return self.definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+        return self.job.execute_in_process(
             instance=self.instance,
             run_config=QUIET,
             tags=tags,
@@ -62,6 +69,11 @@ class Deployment:
     def refresh(self) -> None:
         runs = divide(self.catalogue, plan(self.platform, self.catalogue, now=datetime.now(UTC)))
         carry_out(self.definitions, self.instance, self.catalogue, runs, report=lambda _: None)
+        look_again(self.definitions, self.instance, self.catalogue)
+
+    def refresh_by_hand(self) -> None:
+        """Bring everything up to date by direct calls, as from a notebook; Dagster hears nothing of it."""
+        shop.refresh(self.platform, catalogue=self.catalogue, now=datetime.now(UTC))
 
     def rows(self, name: str, *, days: Days | None = None) -> Any:
         return self.platform.lake.scan(table_folder(self.catalogue.name, name), days=days).collect()

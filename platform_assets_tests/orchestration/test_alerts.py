@@ -13,6 +13,7 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.freshness import FreshnessState, FreshnessStateChange
 
+from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.times import Days
 from platform_assets.orchestration.alerts import RUNS_LOOKED_AT, incidents
 from platform_assets_tests import shop
@@ -156,16 +157,15 @@ def test_a_run_that_failed_without_a_check_is_told(there: Deployment, webhook: W
 
 
 def test_an_old_failed_run_and_another_projects_are_left_alone(there: Deployment) -> None:
-    from platform_assets.defs.flights.catalogue import CATALOGUE
-
     there.execute("product_sales", days=DAY)
     now = datetime.now(UTC)
     assert [found.kind for found in incidents(there.instance, there.catalogue, now=now)] == ["run failed"]
     assert incidents(there.instance, there.catalogue, now=now + RUNS_LOOKED_AT + timedelta(minutes=1)) == []
-    assert incidents(there.instance, CATALOGUE, now=now) == []
+    other = Catalogue(name="other", declarations=shop.DECLARATIONS)
+    assert incidents(there.instance, other, now=now) == []
 
 
-def test_a_stale_asset_is_told_once(there: Deployment, webhook: Webhook) -> None:
+def test_an_overdue_asset_is_told_once(there: Deployment, webhook: Webhook) -> None:
     def turn(state: FreshnessState, before: FreshnessState) -> None:
         there.instance.report_runless_asset_event(
             FreshnessStateChange(
@@ -180,10 +180,10 @@ def test_a_stale_asset_is_told_once(there: Deployment, webhook: Webhook) -> None
     _, cursor = tick(there)
     assert webhook.taken == [
         {
-            "kind": "stale",
+            "kind": "overdue",
             "name": "shop/orders:freshness",
             "message": "shop/orders has not been materialized within 36 hours",
-            "text": "stale: shop/orders has not been materialized within 36 hours",
+            "text": "overdue: shop/orders has not been materialized within 36 hours",
         }
     ]
     _, cursor = tick(there, cursor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 from datetime import UTC, date, datetime
@@ -15,7 +16,10 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver
 from dagster._core.loader import LoadingContextForTest
 from polars.testing import assert_frame_equal
 
+from platform_assets.declarations.catalogue import Catalogue, calendar
 from platform_assets.declarations.times import Days
+from platform_assets.lake import ledger
+from platform_assets.orchestration.failures import failures_of
 from platform_assets.orchestration.metadata import definition_metadata
 from platform_assets.pipelines.checks import checks_of
 from platform_assets.pipelines.plan import plan
@@ -112,11 +116,21 @@ def test_every_declared_check_is_recorded(full: Deployment) -> None:
         assert evaluation.blocking == keys[key]
 
 
-def test_versions_of_inputs_are_shown(full: Deployment) -> None:
-    event = full.instance.get_latest_materialization_event(full.key("return_predictions"))
-    shown = {title: value.value for title, value in event.asset_materialization.metadata.items()}
-    assert shown["version of return_model"] == shown["model version"] == 1
-    assert shown["version of orders_asked"] == full.version("orders_asked")
+def test_every_materialization_shows_what_it_is_and_what_it_was_made_of(full: Deployment) -> None:
+    for declaration in full.catalogue.declarations:
+        event = full.instance.get_latest_materialization_event(full.key(declaration.name))
+        shown = {title: value.value for title, value in event.asset_materialization.metadata.items()}
+        entry = ledger.entries(full.platform.lake, f"shop/{declaration.name}")[0]
+        assert shown["fingerprint"] == entry.fingerprint == full.catalogue.fingerprints[declaration.name]
+        assert shown["run"] == entry.run_id == event.run_id
+        assert shown["version"] == entry.version
+        assert {name: shown[f"version of {name}"] for name in declaration.input_names} == dict(entry.inputs)
+        assert shown["content hash"]
+        if calendar(declaration) is None:
+            assert shown["content hash"] == entry.content_hash
+        titles = [title for title, value in shown.items() if value == entry.version and "version" in title]
+        assert titles.count("version") == 1
+        assert "model version" not in titles, "the version of a model is told once"
 
 
 def test_how_features_are_known_is_shown_and_recorded(full: Deployment) -> None:
@@ -211,18 +225,49 @@ def test_a_missing_input_is_named_without_a_contract_failure(there: Deployment) 
 
 def test_an_undeclared_failure_keeps_its_traceback(there: Deployment, tmp_path: Path) -> None:
     """Only what is refused on purpose is told in one sentence; a bug must show where it is."""
-
-    def broken(raw: pl.LazyFrame) -> pl.LazyFrame:
-        raise ZeroDivisionError
-
-    catalogue = shop.with_changed("products", transform=broken)
-    with deployed(there.settings.data, catalogue) as odd:
-        shop.land(odd.settings.landing, [])
-        result = odd.execute("products")
+    result, said = fail(there, shop.with_changed("products", transform=raises))
     (failure,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
     assert failure.user_failure_data is None
     assert "ZeroDivisionError" in str(failure.error)
     assert DagsterEventType.ASSET_CHECK_EVALUATION not in {event.event_type for event in result.all_events}
+    file, line = Path(__file__).relative_to(Path.cwd()), inspect.getsourcelines(raises)[1] + 1
+    assert said == f"shop/products: ZeroDivisionError: nothing to divide by (in raises, {file} line {line})"
+
+
+def raises(raw: pl.LazyFrame) -> pl.LazyFrame:
+    raise ZeroDivisionError("nothing to divide by")
+
+
+def asks_for_what_is_not_there(raw: pl.LazyFrame) -> pl.LazyFrame:
+    return raw.select("product", pl.col("categry"))
+
+
+def fail(there: Deployment, catalogue: Catalogue) -> tuple[dg.ExecuteInProcessResult, str]:
+    """A run of the first asset, and the sentence that people are told of it."""
+    with deployed(there.settings.data, catalogue) as odd:
+        shop.land(odd.settings.landing, [])
+        result = odd.execute("products")
+        (said,) = failures_of(odd.instance, result.run_id)
+    return result, said
+
+
+def test_an_error_in_a_lazy_frame_names_the_function_that_made_it(there: Deployment) -> None:
+    _, said = fail(there, shop.with_changed("products", transform=asks_for_what_is_not_there))
+    file, line = Path(__file__).relative_to(Path.cwd()), inspect.getsourcelines(asks_for_what_is_not_there)[1]
+    assert said.startswith("shop/products: ")
+    assert "categry" in said
+    assert said.endswith(f" (in what asks_for_what_is_not_there returns, {file} line {line})")
+    assert "\n" not in said
+
+
+def test_an_error_in_sql_is_said_to_be_there(full: Deployment) -> None:
+    catalogue = shop.with_changed("customer_history", sql="SELECT customer, ordred_at FROM orders")
+    with deployed(full.settings.data, catalogue) as odd:
+        result = odd.execute("customer_history", days=ONE_DAY)
+        (said,) = failures_of(odd.instance, result.run_id)
+    assert said.startswith("shop/customer_history: ")
+    assert "ordred_at" in said
+    assert said.endswith(" (in its SQL)")
 
 
 def status_of(there: Deployment, name: str, day: date) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import polars as pl
 import pytest
 from dagster._core.storage.tags import SENSOR_NAME_TAG
 
@@ -19,7 +20,8 @@ from platform_assets.declarations.models import Model
 from platform_assets.declarations.tables import Source
 from platform_assets.declarations.times import Daily, Days, day_ranges
 from platform_assets.declarations.views import TrainingDataset
-from platform_assets.orchestration.automation import MOST_DAYS_A_TICK, TRIGGER
+from platform_assets.orchestration.automation import MOST_DAYS_A_TICK, TRIGGER, condition_of
+from platform_assets.pipelines.checks import UP_TO_DATE
 from platform_assets.pipelines.plan import plan
 from platform_assets_tests import quotes, shop
 from platform_assets_tests.orchestration.conftest import Deployment, deployed
@@ -129,6 +131,21 @@ class TestConditions:
         for declaration in there.catalogue.declarations:
             condition = graph.get(there.key(declaration.name)).automation_condition
             assert (condition is None) == isinstance(declaration, Source | TrainingDataset | Model)
+
+    def test_a_training_dataset_that_says_how_stale_it_may_be_runs_by_itself(self) -> None:
+        catalogue = shop.with_changed("returns_dataset", max_stale=0.05)
+        labels = {
+            name: condition.get_label()
+            for name in ("returns_dataset", "return_model")
+            if (condition := condition_of(catalogue, catalogue[name])) is not None
+        }
+        assert labels == {"returns_dataset": "rebuild when too stale", "return_model": "follow the inputs"}
+
+    def test_the_runs_of_a_day_leave_the_look_at_everything_to_the_morning(self, there: Deployment) -> None:
+        shop.land(there.settings.landing, [EARLY.first])
+        for request in evaluate(there, LANDING).run_requests:
+            assert {key.asset_key for key in request.asset_check_keys} == set(request.asset_selection)
+            assert UP_TO_DATE not in {key.name for key in request.asset_check_keys}
 
     def test_nothing_is_asked_for_right_after_a_refresh(self, full: Deployment) -> None:
         asked, cursor = tick(full)
@@ -343,19 +360,19 @@ class TestLanding:
         assert launch(there, third.run_requests) == [True]
 
     def test_sources_wait_for_the_first_delivery_of_a_snapshot_they_read(self, there: Deployment) -> None:
-        from platform_assets.defs.flights.catalogue import CATALOGUE
         from platform_assets.orchestration.automation import landed_anew
 
-        landing = there.settings.landing
-        day = date(2013, 1, 1)
-        for source in ("schedule", "weather"):
-            (landing / source).mkdir()
-            (landing / source / f"{day}.csv").touch()
-        now = datetime.now(UTC)
-        assert set(landed_anew(there.platform, CATALOGUE, now=now)[str(day)]) == {"schedule", "weather"}
-        (landing / "airports.csv").touch()
-        found = landed_anew(there.platform, CATALOGUE, now=now)
-        assert {unit: set(stamps) for unit, stamps in found.items()} == {"": {"airports"}, str(day): {"weather"}}
+        def known(raw: pl.LazyFrame, products: pl.LazyFrame) -> pl.LazyFrame:
+            return raw.join(products, on="product")
+
+        catalogue = shop.with_changed("orders", transform=known)
+        landing, day, now = there.settings.landing, EARLY.first, datetime.now(UTC)
+        for source in ("orders", "returns"):
+            shop.land_rows(landing, source, day, [])
+        assert set(landed_anew(there.platform, catalogue, now=now)[str(day)]) == {"orders", "returns"}
+        (landing / "products.csv").touch()
+        found = landed_anew(there.platform, catalogue, now=now)
+        assert {unit: set(stamps) for unit, stamps in found.items()} == {"": {"products"}, str(day): {"returns"}}
 
     def test_a_day_that_is_not_over_is_left_alone(self, there: Deployment) -> None:
         from platform_assets.orchestration.automation import landed_anew
@@ -468,6 +485,7 @@ def test_everything_automatic_is_switched_on(there: Deployment) -> None:
         f"{SALES_JOB}_nightly",
         f"{RETURNS_JOB}_nightly",
         f"{PREDICTIONS_JOB}_nightly",
+        "shop_up_to_date_daily",
         "shop_retraining_monthly",
         "shop_maintenance_weekly",
     }

@@ -41,6 +41,18 @@ def test_an_edited_configuration_is_kept(tmp_path: Path) -> None:
     assert config.read_text() == "telemetry: {enabled: false}\n"
 
 
+SHIPPED = sorted(path.parent.name for path in (PROJECT / "platform_assets" / "defs").glob("*/catalogue.py"))
+DEFINITIONS = """
+import dagster as dg
+from platform_assets.defs.shop.catalogue import CATALOGUE
+from platform_assets.orchestration.definitions import build_definitions
+
+@dg.definitions
+def shop() -> dg.Definitions:
+    return build_definitions(CATALOGUE)
+"""
+
+
 def _package(folder: Path, **modules: str) -> None:
     folder.mkdir()
     (folder / "__init__.py").touch()
@@ -51,7 +63,7 @@ def _package(folder: Path, **modules: str) -> None:
 def test_projects_are_found_and_one_without_a_catalogue_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert [catalogue.name for catalogue in projects.find_catalogues()] == ["flights"]
+    assert [catalogue.name for catalogue in projects.find_catalogues()] == SHIPPED
 
     _package(tmp_path / "odd_defs", loose="")
     _package(tmp_path / "odd_defs" / "shop", catalogue="from platform_assets_tests.shop import CATALOGUE")
@@ -74,7 +86,7 @@ def test_a_second_project_stands_beside_the_first(tmp_path: Path) -> None:
     _package(
         tmp_path / "platform_assets" / "defs" / "shop",
         catalogue="from platform_assets_tests.shop import CATALOGUE",
-        definitions=(PROJECT / "platform_assets/defs/flights/definitions.py").read_text().replace("flights", "shop"),
+        definitions=DEFINITIONS,
     )
     script = """
 import json, platform_assets
@@ -100,7 +112,7 @@ print(json.dumps({
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["at"] == str(tmp_path / "platform_assets")
-    assert found["catalogues"] == found["projects"] == ["flights", "shop"]
+    assert found["catalogues"] == found["projects"] == sorted([*SHIPPED, "shop"])
     assert found["sensors"] == [
-        f"{project}_{name}" for project in ("flights", "shop") for name in ("alerts", "automation", "landing")
+        f"{project}_{name}" for project in sorted([*SHIPPED, "shop"]) for name in ("alerts", "automation", "landing")
     ]

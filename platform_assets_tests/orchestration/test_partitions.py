@@ -11,10 +11,10 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 
 from platform_assets.declarations.catalogue import Catalogue, calendar, days_read
 from platform_assets.declarations.times import Daily, Days
-from platform_assets.defs.flights.catalogue import CATALOGUE as FLIGHTS
 from platform_assets.orchestration.definitions import build_definitions
 from platform_assets.orchestration.metadata import key_of
 from platform_assets.orchestration.partitions import daily_partitions
+from platform_assets.orchestration.projects import find_catalogues
 from platform_assets.settings import load_settings
 from platform_assets_tests import shop
 
@@ -42,7 +42,7 @@ def test_an_open_calendar_grows_when_a_day_is_over() -> None:
             assert daily_partitions(days).get_partition_keys() == [str(day) for day in closed]
 
 
-@pytest.mark.parametrize("catalogue", [shop.CATALOGUE, FLIGHTS], ids=lambda catalogue: catalogue.name)
+@pytest.mark.parametrize("catalogue", [shop.CATALOGUE, *find_catalogues()], ids=lambda catalogue: catalogue.name)
 def test_every_mapping_leads_to_the_days_that_are_read(catalogue: Catalogue) -> None:
     graph = build_definitions(catalogue, settings=load_settings({})).resolve_asset_graph()
     seen = 0

@@ -17,6 +17,7 @@ from platform_assets.compute.metrics import performance
 from platform_assets.declarations.names import table_folder
 from platform_assets.declarations.times import Days
 from platform_assets.errors import ModelError, TableMissing
+from platform_assets.lake import ledger
 from platform_assets.pipelines.run import CheckResult, Materialization, Platform
 from platform_assets.pipelines.summary import summarize
 from platform_assets_tests import shop
@@ -117,6 +118,41 @@ def test_of_an_older_dataset_the_manifest_tells_that_commit(shop_copy: Platform)
     manifest = json.loads(Path(client.download_artifacts(run_id, "manifest.json")).read_text())
     assert manifest["training_dataset"]["content_hash"] is not None
     assert manifest["training_dataset"]["inputs"] == {"orders_asked": 0, "order_returned": 0}
+
+
+def test_the_manifest_tells_of_every_table_behind_the_dataset(shop_copy: Platform) -> None:
+    """Also of a rebuild that changed nothing, and after a clean-up of Delta's own log."""
+    day = Days(date(2024, 4, 2), date(2024, 4, 2))
+    cancelled = shop.rows_to_land("orders", day.first)
+    (called_off, *_) = [row for row in cancelled if row["cancelled"] == "true"]
+    called_off["amount_cents"] = str(int(called_off["amount_cents"]) + 1)
+    shop.land_rows(shop_copy.landing.root, "orders", day.first, cancelled)
+    shop.make(shop_copy, "orders", days=day)
+    shop.make(shop_copy, "orders_asked", days=day)
+    dataset = shop.make(shop_copy, "returns_dataset")[0]
+    assert not dataset.is_new, "of an order that was called off it has no row"
+    for log in (shop_copy.lake.path("shop/returns_dataset") / "_delta_log").glob("*.json"):
+        table = shop_copy.lake.open("shop/returns_dataset")
+        table.create_checkpoint()
+        log.unlink()
+
+    made = shop.make(shop_copy, "return_model")[0]
+
+    client = shop_copy.registry.client
+    run_id = client.get_model_version("shop.return_model", str(made.version)).run_id
+    manifest = json.loads(Path(client.download_artifacts(run_id, "manifest.json")).read_text())
+    told = manifest["training_dataset"]
+    assert told["inputs"] == {"orders_asked": 1, "order_returned": 0}
+    assert (told["version"], told["content_hash"], told["rows"]) == (0, dataset.digest, dataset.row_count)
+    assert told["fingerprint"] == shop.CATALOGUE.fingerprints["returns_dataset"]
+    assert told["run"] == ledger.entries(shop_copy.lake, "shop/returns_dataset")[0].run_id
+    behind = manifest["behind_it"]
+    assert set(behind) == {f"shop/{name}" for name in TO_DATASET} - {"shop/returns_dataset"}
+    assert behind["shop/orders_asked"]["inputs"]["orders"] == [0, 1], "one day is of the corrected orders"
+    assert behind["shop/product_sales"]["inputs"] == {"orders": [0]}
+    assert behind["shop/orders"]["version"] == 1
+    for name, made_of in behind.items():
+        assert made_of["fingerprints"] == [shop.CATALOGUE.fingerprints[name.removeprefix("shop/")]]
 
 
 def test_a_coin_cannot_be_foretold_so_nothing_becomes_champion(empty_shop: Callable[..., Platform]) -> None:

@@ -100,6 +100,7 @@ late_arrivals = TrainingDataset(
         report_until=date(2013, 12, 31),
         gap=timedelta(days=2),
     ),
+    max_stale=0.05,
     freshness=within(days=40),
     owners=_OWNERS,
     tags=_TAGS,

@@ -11,10 +11,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
@@ -24,8 +25,9 @@ from platform_assets.declarations.times import Days
 from platform_assets.defs.flights.catalogue import CATALOGUE
 from platform_assets.defs.flights.upstream import land
 from platform_assets.lake.tables import Lake
+from platform_assets.pipelines.checks import UP_TO_DATE
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 DAYS = Days(date(2013, 1, 1), date(2013, 1, 2))
 CHECKS = ("contract", "not_empty", "days_complete")
 PATIENCE_SECONDS = 300
@@ -83,6 +85,26 @@ class Dev:
         assert "errors" not in found, found
         answered: dict[str, Any] = found["data"]
         return answered
+
+    def launch(self, *, tags: Mapping[str, str] = MappingProxyType({}), **selection: Any) -> str:
+        """The run that the mutation behind the page's buttons starts."""
+        launched = self.ask(
+            LAUNCH,
+            executionParams={
+                "mode": "default",
+                "runConfigData": "{}",
+                "selector": {
+                    "repositoryLocationName": "platform_assets",
+                    "repositoryName": "__repository__",
+                    "jobName": "__ASSET_JOB",
+                    **selection,
+                },
+                "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
+            },
+        )["launchPipelineExecution"]
+        assert launched["__typename"] == "LaunchRunSuccess", launched
+        run_id: str = launched["run"]["runId"]
+        return run_id
 
     def wait_for(self, run_id: str) -> str:
         """The status in which a run ended."""
@@ -160,36 +182,22 @@ def test_the_workspace_shows_every_asset_and_everything_automatic_runs(dev: Dev)
     assert set(sensors) == {"flights_landing", "flights_automation", "flights_alerts"}
     assert len(schedules) == 5
     assert {*sensors.values(), *schedules.values()} == {"RUNNING"}
-    assert "flights_retraining" in {job["name"] for job in repository["jobs"]}
+    assert {"flights_retraining", "flights_up_to_date"} <= {job["name"] for job in repository["jobs"]}
 
 
 def test_a_range_launched_in_the_browser_lands_in_the_lake(dev: Dev) -> None:
     """The landing sensor may ask for the same days meanwhile; whoever is second writes nothing."""
     land(dev.data / "landing", first=DAYS.first, last=DAYS.last)
     key = {"path": ["flights", "weather"]}
-    launched = dev.ask(
-        LAUNCH,
-        executionParams={
-            "mode": "default",
-            "runConfigData": "{}",
-            "selector": {
-                "repositoryLocationName": "platform_assets",
-                "repositoryName": "__repository__",
-                "jobName": "__ASSET_JOB",
-                "assetSelection": [key],
-                # The page names the checks that come with a materialization; without them the selection is refused.
-                "assetCheckSelection": [{"assetKey": key, "name": name} for name in CHECKS],
-            },
-            "executionMetadata": {
-                "tags": [
-                    {"key": "dagster/asset_partition_range_start", "value": str(DAYS.first)},
-                    {"key": "dagster/asset_partition_range_end", "value": str(DAYS.last)},
-                ]
-            },
+    run_id = dev.launch(
+        tags={
+            "dagster/asset_partition_range_start": str(DAYS.first),
+            "dagster/asset_partition_range_end": str(DAYS.last),
         },
-    )["launchPipelineExecution"]
-    assert launched["__typename"] == "LaunchRunSuccess", launched
-    run_id = launched["run"]["runId"]
+        assetSelection=[key],
+        # The page names the checks that come with a materialization; without them the selection is refused.
+        assetCheckSelection=[{"assetKey": key, "name": name} for name in CHECKS],
+    )
 
     assert dev.wait_for(run_id) == "SUCCESS"
 
@@ -204,5 +212,12 @@ def test_a_range_launched_in_the_browser_lands_in_the_lake(dev: Dev) -> None:
     checks = {
         check["name"]: check["executionForLatestMaterialization"] for check in shown["assetChecksOrError"]["checks"]
     }
-    assert set(checks) == set(CHECKS)
+    assert set(checks) == {*CHECKS, UP_TO_DATE}
     assert checks["contract"]["status"] == "SUCCEEDED"
+    assert checks[UP_TO_DATE] is None
+
+    looked = dev.launch(assetSelection=[], assetCheckSelection=[{"assetKey": key, "name": UP_TO_DATE}])
+    assert dev.wait_for(looked) == "SUCCESS"
+    shown = dev.ask(MATERIALIZED, key=key)["assetNodeOrError"]["assetChecksOrError"]["checks"]
+    (check,) = [check["executionForLatestMaterialization"] for check in shown if check["name"] == UP_TO_DATE]
+    assert check == {"runId": looked, "status": "SUCCEEDED"}
