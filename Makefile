@@ -1,10 +1,12 @@
 # Every command works on a fresh machine with Python 3.11 and make: the environment is made when it is missing.
 PYTHON ?= python3.11
 VENV ?= .venv
+# How much `make bench` works on: small, default or large.
+SIZE ?= default
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo dev mlflow refresh test test-slow check lint format lock clean
+.PHONY: demo dev mlflow refresh test test-slow check bench lint format lock clean
 
 demo: $(STAMP)  ## a year of flights, from landed files to predictions, through Dagster
 	@$(BIN)/python -m platform_assets.defs.flights.demo
@@ -23,6 +25,9 @@ test: $(STAMP)  ## the tests
 
 test-slow: $(STAMP)  ## the long loops over faults and generated data, and the README's commands
 	@$(BIN)/python -m pytest -m slow
+
+bench: $(STAMP)  ## the point-in-time join beside what one would use instead
+	@$(BIN)/python -m benchmarks.point_in_time --size $(SIZE)
 
 check: lint test  ## format, lint, types, tests
 

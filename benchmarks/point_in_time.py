@@ -1,6 +1,6 @@
 """The point-in-time join beside what a user would pick instead, on the same Delta tables, in one run.
 
-    python -m benchmarks.point_in_time [--spine ROWS] [--group ROWS] [--repeat N]
+    python -m benchmarks.point_in_time [--size small|default|large]
 
 A spine is joined to three groups of features. Each contender runs in a process of its own, in turn, several
 times; figures are medians. *Wrong* counts answers that differ from what was known then: two rows in a hundred are
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,22 @@ from deltalake import DeltaTable, write_deltalake
 
 GROUPS, VALUES, ENTITIES, MONTHS = 3, 3, 100_000, 12
 START, YEAR, DAY = 1_356_998_400_000_000, 365 * 86_400_000_000, 86_400_000_000
+
+
+@dataclass(frozen=True)
+class Size:
+    """Rows of the spine and of each group, and runs of each contender."""
+
+    spine: int
+    group: int
+    repeat: int
+
+
+SIZES = {
+    "small": Size(20_000, 100_000, 1),
+    "default": Size(1_000_000, 5_000_000, 3),
+    "large": Size(2_000_000, 20_000_000, 3),
+}
 
 Join = Callable[[Path, pl.DataFrame], pl.DataFrame]
 
@@ -161,25 +178,22 @@ def _processor_seconds() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--spine", type=int, default=1_000_000, help="rows of the spine")
-    parser.add_argument("--group", type=int, default=5_000_000, help="rows of each of the three groups")
-    parser.add_argument("--repeat", type=int, default=3, help="runs of each contender")
+    parser.add_argument("--size", choices=SIZES, default="default", help="how many rows, and how often")
     parser.add_argument("--one", nargs=2, metavar=("FOLDER", "NAME"), help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.one:
         run(Path(chosen.one[0]), chosen.one[1])
         return
+    size = SIZES[chosen.size]
     with tempfile.TemporaryDirectory() as folder:
-        make(Path(folder), spine=chosen.spine, group=chosen.group)
+        make(Path(folder), spine=size.spine, group=size.group)
         found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
-        for _ in range(chosen.repeat):
+        for _ in range(size.repeat):
             for name, figures in found.items():
                 command = [sys.executable, "-m", "benchmarks.point_in_time", "--one", folder, name]
                 figures.append(json.loads(subprocess.run(command, capture_output=True, check=True).stdout))
     own = statistics.median(f["processor"] for f in found["point_in_time_joins"])
-    print(
-        f"{chosen.spine:,} spine rows, {GROUPS} groups of {chosen.group:,} rows on Delta, median of {chosen.repeat}\n"
-    )
+    print(f"{size.spine:,} spine rows, {GROUPS} groups of {size.group:,} rows on Delta, median of {size.repeat}\n")
     print("| | wall s | processor s | against ours | peak GB | wrong rows |")
     print("|---|---:|---:|---:|---:|---:|")
     for name, figures in found.items():

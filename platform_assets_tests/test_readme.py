@@ -28,7 +28,7 @@ from platform_assets.registry.models import Registry
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 COMMANDS = {f"make {target}" for target in re.findall(r"`?make ([a-z-]+)", README)}
-RUN_HERE = {"make demo", "make dev", "make mlflow", "make refresh"}
+RUN_HERE = {"make demo", "make dev", "make mlflow", "make refresh", "make bench"}
 RUN_BY_CI = {"make test", "make test-slow", "make check"}
 
 
@@ -111,9 +111,9 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
 
 
-def _make(clone: Path, target: str) -> str:
+def _make(clone: Path, target: str, *settings: str) -> str:
     done = subprocess.run(
-        ["make", target],
+        ["make", target, *settings],
         cwd=clone,
         env=_environment(),
         capture_output=True,
@@ -171,6 +171,32 @@ def test_the_demo_again_and_the_refresh_have_nothing_to_do(clone: Path, demonstr
         check=True,
     )
     assert "everything is up to date" in plan.stdout
+
+
+@pytest.mark.slow
+def test_maintenance_and_going_back_find_nothing_to_do(clone: Path, demonstrated: str) -> None:
+    assert demonstrated
+
+    def told(*arguments: str) -> tuple[int, str]:
+        command = [".venv/bin/platform-assets", *arguments]
+        done = subprocess.run(command, cwd=clone, env=_environment(), capture_output=True, text=True)
+        return done.returncode, done.stdout + done.stderr
+
+    for arguments in (["maintain", "--plan"], ["maintain"]):
+        status, said = told(*arguments)
+        assert status == 0, said
+        assert max(map(len, said.splitlines())) <= 80
+    status, said = told("set-back", "flights/departures")
+    assert (status, "there is nothing to go back from" in said) == (1, True)
+    assert "nothing to do" in _make(clone, "refresh")
+
+
+@pytest.mark.slow
+def test_the_benchmark_compares(clone: Path, demonstrated: str) -> None:
+    assert demonstrated
+    said = _make(clone, "bench", "SIZE=small")
+    lines = [line.split("|") for line in said.splitlines() if line.startswith("| ")]
+    assert {"point_in_time_joins", "Polars join_asof", "DuckDB ASOF"} <= {cells[1].strip() for cells in lines}
 
 
 @pytest.mark.slow
