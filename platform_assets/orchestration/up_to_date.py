@@ -100,8 +100,7 @@ def _spec(catalogue: Catalogue, declaration: Declaration) -> dg.AssetCheckSpec:
         dg.AutomationCondition.newly_updated() & ~dg.AutomationCondition.executed_with_root_target()
     )
     condition = (
-        last_failed()
-        & again.since_last_handled()
+        (last_failed() & again).since(dg.AutomationCondition.newly_requested() | dg.AutomationCondition.check_passed())
         & ~dg.AutomationCondition.any_deps_in_progress()
         & ~dg.AutomationCondition.in_progress()
     )

@@ -9,7 +9,7 @@ when the versions themselves were cleaned away.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import cached_property
 
@@ -239,6 +239,9 @@ def _stale_by_input(
             yield from ((reason, day) for day in behind)
             continue
         last = there.last_changes(read.name, current)
+        if isinstance(declaration, TrainingDataset):
+            kept = {day: version for day, version in last.by_day.items() if day is None or day in declaration.days}
+            last = replace(last, by_day=kept)
         extent = reach(declaration, read)
         by_day = None if extent is None else _newest_reached(extent, last.by_day)
         for day, then in behind.items():

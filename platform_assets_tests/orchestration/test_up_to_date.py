@@ -370,6 +370,15 @@ class TestAutomation:
         report(tolerant, "returns_dataset", passed=False)
         assert set(clock.tick()[0]) == TRAINING
 
+    def test_when_what_it_reads_was_made_just_now_it_is_looked_at_first(self, tolerant: Deployment) -> None:
+        clock = Clock(tolerant)
+        clock.tick()
+        report(tolerant, "returns_dataset", passed=False)
+        assert tolerant.execute("orders_asked", days=Days(LAST, LAST)).success
+        asked, looked_at = clock.tick()
+        assert TRAINING.isdisjoint(asked)
+        assert looked_at == {"returns_dataset"}
+
     def test_without_a_limit_it_is_never_rebuilt_by_itself(self, full: Deployment) -> None:
         clock = Clock(full)
         clock.tick()

@@ -249,6 +249,12 @@ def test_days_after_the_report_make_no_dataset_stale(shop_copy: Platform) -> Non
     found = look(shop_copy, catalogue)
     assert {"orders_asked", "return_predictions"} <= stale(found)
     assert stale(found).isdisjoint({"returns_dataset", "return_model"})
+    after = Days(date(2024, 4, 10), date(2024, 4, 14))
+    shop.make(shop_copy, "orders", days=Days(after.last, after.last), catalogue=catalogue)
+    for name in ("product_sales", "customer_history", "category_sales", "orders_asked"):
+        shop.make(shop_copy, name, days=after, catalogue=catalogue)
+    shop.make(shop_copy, "order_returned", days=after, catalogue=catalogue)
+    assert stale(look(shop_copy, catalogue)).isdisjoint({"returns_dataset", "return_model"}), "nor once they followed"
     reland(shop_copy, "orders", date(2024, 4, 9), drop=1)
     assert {"returns_dataset", "return_model"} <= stale(look(shop_copy, catalogue))
 
