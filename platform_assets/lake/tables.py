@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import polars as pl
 from deltalake import DeltaTable
@@ -40,6 +41,22 @@ CHANGES_NOTHING = ("OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES"
 _HARDLY_ANY = 65_536
 
 
+class _Table(DeltaTable):
+    """A local table that names its files as the file system does.
+
+    Delta's own encodes the folder that the table lies in (`My%20Documents`), and Polars opens what it is told.
+    """
+
+    @property
+    def table_uri(self) -> str:
+        return unquote(super().table_uri)
+
+    def file_uris(self, partition_filters: list[tuple[str, str, Any]] | None = None) -> list[str]:
+        encoded = DeltaTable.table_uri.fget(self).removeprefix("file://")  # type: ignore[attr-defined]
+        root = self.table_uri.removeprefix("file://")
+        return [root + uri.removeprefix(encoded) for uri in super().file_uris(partition_filters)]
+
+
 @dataclass(frozen=True)
 class Lake:
     """All tables below one folder."""
@@ -59,7 +76,7 @@ class Lake:
         """
         path = self.path(folder)
         try:
-            table = DeltaTable(path, version=version)
+            table = _Table(path, version=version)
         except TableNotFoundError as error:
             if version is None or self.version(folder) is None:
                 msg = f"table {folder}: nothing has been written to {path} yet; materialize {folder} first"

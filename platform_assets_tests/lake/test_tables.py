@@ -93,6 +93,17 @@ def test_a_commit_that_was_cleaned_away_makes_the_changed_days_unknown(lake: Lak
     assert lake.changes(TABLE, since=0, until=2) == {1: None, 2: {day(2)}}
 
 
+@pytest.mark.parametrize("name", ["My Documents", "Müll", "100%", "a#b?c"])
+def test_a_lake_may_lie_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
+    lake = Lake(tmp_path / name / "lake")
+    put(lake, rows(("a", 1, 1), ("a", 2, 2)), days(1, 2))
+    put(lake, rows(("b", 3, 2)), days(2))
+    assert sorted(lake.scan(TABLE).select("value").collect()["value"]) == [1, 3]
+    assert lake.scan(TABLE, days=days(2)).select("key").collect()["key"].to_list() == ["b"]
+    assert all(Path(uri).is_file() for uri in lake.open(TABLE).file_uris())
+    assert lake.damaged_files(TABLE) == []
+
+
 def test_a_missing_folder_is_a_table_that_was_never_written(lake: Lake) -> None:
     shutil.rmtree(lake.path(TABLE))
     assert lake.version(TABLE) is None
