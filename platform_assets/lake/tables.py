@@ -51,10 +51,10 @@ class _Table(DeltaTable):
     def table_uri(self) -> str:
         return unquote(super().table_uri)
 
-    def file_uris(self, partition_filters: list[tuple[str, str, Any]] | None = None) -> list[str]:
+    def file_uris(self, *arguments: Any, **named: Any) -> list[str]:
         encoded = DeltaTable.table_uri.fget(self).removeprefix("file://")  # type: ignore[attr-defined]
         root = self.table_uri.removeprefix("file://")
-        return [root + uri.removeprefix(encoded) for uri in super().file_uris(partition_filters)]
+        return [root + uri.removeprefix(encoded) for uri in super().file_uris(*arguments, **named)]
 
 
 @dataclass(frozen=True)
