@@ -192,6 +192,66 @@ def set_back(settings: Settings, chosen: argparse.Namespace) -> int:
     return 0
 
 
+def promote(settings: Settings, chosen: argparse.Namespace) -> int:
+    """Make a version champion because somebody says so: an approval where it waits."""
+    from platform_assets.orchestration.projects import find_catalogues
+    from platform_assets.orchestration.promotions import promote as by_hand
+
+    print(by_hand(settings, find_catalogues(), chosen.model, chosen.reason, as_json=chosen.json))
+    return 0
+
+
+def rollback(settings: Settings, chosen: argparse.Namespace) -> int:
+    """Make the last champion champion again."""
+    from platform_assets.orchestration.projects import find_catalogues
+    from platform_assets.orchestration.promotions import roll_back_to_last
+
+    print(roll_back_to_last(settings, find_catalogues(), chosen.model, chosen.reason, as_json=chosen.json))
+    return 0
+
+
+def champions(settings: Settings, chosen: argparse.Namespace) -> int:
+    """Say who was champion, from when until when."""
+    from platform_assets.orchestration.projects import find_catalogues
+    from platform_assets.orchestration.promotions import champions as listed
+
+    print(listed(settings, find_catalogues(), chosen.model, chosen.at, as_json=chosen.json))
+    return 0
+
+
+def _model(text: str) -> object:
+    from platform_assets.pipelines.champions import ModelName
+
+    try:
+        return ModelName.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _version(text: str) -> object:
+    found = _model(text)
+    if getattr(found, "version", None) is None:
+        msg = f"{text!r} names no version; add it, for example {text.partition('@')[0]}/3"
+        raise argparse.ArgumentTypeError(msg)
+    return found
+
+
+def _reason(text: str) -> str:
+    if not text.strip():
+        msg = 'it is empty; say why, for example "holiday traffic"'
+        raise argparse.ArgumentTypeError(msg)
+    return text
+
+
+def _at(text: str) -> object:
+    from platform_assets.orchestration.promotions import parse_at
+
+    try:
+        return parse_at(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def _become(command: Sequence[str]) -> int:
     """Replace this process by a server, with the signals as a terminal has them."""
     # A shell starts background jobs with SIGINT ignored, and Dagster passes that on to all its processes.
@@ -229,6 +289,9 @@ def _parser() -> argparse.ArgumentParser:
         (dev, "dev"),
         (mlflow, "mlflow"),
         (set_back, "set-back"),
+        (promote, "promote"),
+        (rollback, "rollback"),
+        (champions, "champions"),
     )
     for function, name in known:
         first_line = (function.__doc__ or "").splitlines()[0]
@@ -238,7 +301,30 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--plan", action="store_true", help=_PLANS[function])
         if function is set_back:
             command.add_argument("table", metavar="TABLE", help="as the error names it, for example flights/departures")
+        if function in _OF_CHAMPIONS:
+            _add_champion_arguments(command, function)
     return parser
+
+
+_OF_CHAMPIONS = {
+    promote: 'platform-assets promote models:/flights.late_arrival_model/3 --reason "holiday traffic"',
+    rollback: 'platform-assets rollback models:/flights.late_arrival_model --reason "too many complaints"',
+    champions: "platform-assets champions models:/flights.late_arrival_model --at 2013-06-14",
+}
+"""The commands about champions, each with an example."""
+
+
+def _add_champion_arguments(command: argparse.ArgumentParser, function: object) -> None:
+    command.epilog = f"example: {_OF_CHAMPIONS[function]}; exits with 0 when done, 1 when refused, 2 on wrong usage"  # type: ignore[index]
+    if function is promote:
+        command.add_argument("model", metavar="MODEL", type=_version, help="as MLflow writes it: models:/NAME/VERSION")
+    else:
+        command.add_argument("model", metavar="MODEL", type=_model, help="as MLflow writes it: models:/NAME")
+    if function is champions:
+        command.add_argument("--at", type=_at, help="only who was then: a day (UTC), or an instant with its zone")
+    else:
+        command.add_argument("--reason", required=True, type=_reason, help="kept with the decision")
+    command.add_argument("--json", action="store_true", help="print JSON")
 
 
 if __name__ == "__main__":

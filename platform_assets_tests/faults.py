@@ -84,25 +84,28 @@ def run(number: int, *, long: bool = False) -> Run:
     return Run(run_id=f"run-{number}{_LONG if long else ''}", now=shop.NOW + timedelta(seconds=number))
 
 
-def child(root: str, name: str, days: Days | None, stop: Stop | None, gate: Any) -> None:
+def child(root: str, name: str, days: Days | None, stop: Stop | None, gate: Any, catalogue: str) -> None:
     """In a process of its own: materialize, and be killed at `stop`; `gate` is set when it begins."""
     if stop is not None:
         stop.arm()
     gate.set()
-    materialize(shop.platform(Path(root)), shop.CATALOGUE, name, run(1_000, long=stop is not None), days=days)
+    declared = getattr(shop, catalogue)
+    materialize(shop.platform(Path(root)), declared, name, run(1_000, long=stop is not None), days=days)
 
 
-def start(there: Platform, name: str, days: Days | None, stop: Stop | None = None) -> BaseProcess:
-    """Begin a materialization in a child and give back the child once it has begun."""
+def start(
+    there: Platform, name: str, days: Days | None, stop: Stop | None = None, *, catalogue: str = "CATALOGUE"
+) -> BaseProcess:
+    """Begin a materialization in a child and give back the child once it has begun; `catalogue` is one of the shop's."""
     gate = FORKS.Event()
-    process = FORKS.Process(target=child, args=(str(there.lake.root.parent), name, days, stop, gate))
+    process = FORKS.Process(target=child, args=(str(there.lake.root.parent), name, days, stop, gate, catalogue))
     process.start()
     assert gate.wait(_PATIENCE), "it has not begun"
     return process
 
 
-def kill_at_stop(there: Platform, name: str, days: Days | None, stop: Stop) -> None:
-    process = start(there, name, days, stop)
+def kill_at_stop(there: Platform, name: str, days: Days | None, stop: Stop, *, catalogue: str = "CATALOGUE") -> None:
+    process = start(there, name, days, stop, catalogue=catalogue)
     process.join(_PATIENCE)
     assert process.exitcode in (-signal.SIGKILL, -signal.SIGXFSZ), f"{stop}: it ended with {process.exitcode}"
 

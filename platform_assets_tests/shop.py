@@ -29,6 +29,7 @@ import polars as pl
 from platform_assets.compute.windows import ratio, sums_at_ticks
 from platform_assets.declarations.catalogue import Catalogue, calendar
 from platform_assets.declarations.models import LightGBM, Model, Outcomes, Predictions
+from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.tables import FeatureGroup, feature_group, label, source
 from platform_assets.declarations.times import Daily, Days, Window, after, unknown, within
 from platform_assets.declarations.views import TimeSplit, TrainingDataset, feature_view
@@ -339,6 +340,28 @@ DECLARATIONS = (
 )
 CATALOGUE = Catalogue(name="shop", declarations=DECLARATIONS)
 
+return_promotion = Promotion(
+    name="return_promotion",
+    description="Which version of the model predicts, and why.",
+    model=return_model,
+    slices=["category"],
+    slice_rows=40,
+    floor=0.05,
+    draws=400,
+    owners=_OWNERS,
+)
+_chosen = replace(return_predictions, promotion=return_promotion)
+PROMOTING = Catalogue(
+    name="shop",
+    declarations=[
+        *DECLARATIONS[:-2],
+        return_promotion,
+        _chosen,
+        replace(return_outcomes, predictions=_chosen),
+    ],
+)
+"""The same shop, in which a promotion chooses the champion."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
@@ -510,7 +533,7 @@ def with_changed(name: str, *, catalogue: Catalogue = CATALOGUE, **changes: obje
             return renewed[id(value)]
         held = {
             attribute: renew(getattr(value, attribute))
-            for attribute in ("view", "label", "training", "model", "predictions", "group")
+            for attribute in ("view", "label", "training", "model", "promotion", "predictions", "group")
             if attribute in getattr(value, "__dataclass_fields__", {})
         }
         if "features" in getattr(value, "__dataclass_fields__", {}) and hasattr(value, "groups"):

@@ -11,6 +11,7 @@ import pytest
 
 from platform_assets import errors
 from platform_assets.compute import (
+    comparison,
     content_hash,
     contracts,
     corrections,
@@ -20,17 +21,32 @@ from platform_assets.compute import (
     splits,
     windows,
 )
-from platform_assets.declarations import catalogue, declaration, models, retention, tables, times, views
-from platform_assets.lake import damage, landing, ledger, repair, writes
+from platform_assets.declarations import catalogue, declaration, models, promotion, retention, tables, times, views
+from platform_assets.lake import damage, history, landing, ledger, repair, writes
 from platform_assets.lake import retention as lake_retention
 from platform_assets.lake import tables as lake_tables
-from platform_assets.pipelines import maintenance, manifest, materialize, plan, run, staleness, whereabouts
+from platform_assets.pipelines import (
+    champions,
+    decisions,
+    maintenance,
+    manifest,
+    materialize,
+    plan,
+    run,
+    staleness,
+    whereabouts,
+)
 
 PUBLIC: dict[ModuleType, set[str]] = {
     declaration: {"Declaration", "Column", "columns_of", "is_storable", "parameters_of", "docstring_of"},
     tables: {"source", "feature_group", "label", "Source", "FeatureGroup", "Label", "Selection"},
     views: {"feature_view", "FeatureView", "TrainingDataset", "TimeSplit"},
     models: {"Model", "LightGBM", "Predictions", "Outcomes"},
+    promotion: {"Promotion"},
+    comparison: {"Interval", "Comparison", "compare", "calibration_error", "by_slice"},
+    history: {"add_rows"},
+    decisions: {"Reason", "Decision", "History", "history", "decide", "settle"},
+    champions: {"ModelName", "Reign", "promotion_for", "promote_by_hand", "roll_back", "reigns"},
     times: {
         "KnownAt",
         "after",
@@ -86,7 +102,17 @@ PUBLIC: dict[ModuleType, set[str]] = {
     plan: {"plan", "Plan", "Step", "changed_since", "landed_early"},
     staleness: {"staleness", "Staleness", "up_to_date", "rows_by_day", "say_days"},
     whereabouts: {"whereabouts"},
-    run: {"Platform", "Run", "Materialization", "Inputs", "CheckResult", "provenance", "enter", "version_of"},
+    run: {
+        "Platform",
+        "Run",
+        "Materialization",
+        "Inputs",
+        "CheckResult",
+        "provenance",
+        "enter",
+        "version_of",
+        "version_for",
+    },
 }
 
 FIELDS: dict[type, tuple[str, ...]] = {
@@ -167,7 +193,26 @@ FIELDS: dict[type, tuple[str, ...]] = {
         "max_stale",
     ),
     views.TimeSplit: ("select_from", "report_from", "report_until", "gap"),
-    models.Predictions: ("name", "description", "owners", "tags", "freshness", "model", "first"),
+    models.Predictions: ("name", "description", "owners", "tags", "freshness", "model", "first", "promotion"),
+    promotion.Promotion: (
+        "name",
+        "description",
+        "owners",
+        "tags",
+        "freshness",
+        "model",
+        "slices",
+        "slice_rows",
+        "floor",
+        "largest_gap",
+        "largest_calibration_error",
+        "most_microseconds",
+        "most_bytes",
+        "approval",
+        "confidence",
+        "draws",
+        "seed",
+    ),
     models.Outcomes: ("name", "description", "owners", "tags", "freshness", "predictions"),
 }
 

@@ -13,6 +13,7 @@ from platform_assets.declarations.declaration import NAME, Declaration
 from platform_assets.declarations.fingerprint import fingerprint
 from platform_assets.declarations.models import Model, Outcomes, Predictions
 from platform_assets.declarations.names import LEDGER, MAINTENANCE, QUARANTINE
+from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.retention import Retention
 from platform_assets.declarations.tables import FeatureGroup, Label, Source
 from platform_assets.declarations.times import Daily, Days
@@ -75,6 +76,7 @@ class Catalogue:
             *self._calendars(),
             *self._strangers(),
             *self._labels(),
+            *self._promotions(),
         ]
         try:
             order = list(TopologicalSorter({d.name: d.input_names for d in self.declarations}).static_order())
@@ -106,6 +108,10 @@ class Catalogue:
     def of_kind(self, kind: type[D]) -> tuple[D, ...]:
         """The declarations of one kind."""
         return tuple(d for d in self.declarations if isinstance(d, kind))
+
+    def promotion_of(self, model: str) -> Promotion | None:
+        """The promotion that chooses a model's champion; None where its own check does."""
+        return next((p for p in self.of_kind(Promotion) if p.model.name == model), None)
 
     def _duplicates(self) -> list[str]:
         names = [d.name for d in self.declarations]
@@ -198,6 +204,8 @@ class Catalogue:
             elif isinstance(d, Model):
                 held = [d.training]
             elif isinstance(d, Predictions):
+                held = [d.model, *([d.promotion] if d.promotion is not None else [])]
+            elif isinstance(d, Promotion):
                 held = [d.model]
             elif isinstance(d, Outcomes):
                 held = [d.predictions]
@@ -207,6 +215,22 @@ class Catalogue:
                 if self._by_name.get(h.name, h) != h
             ]
         return problems
+
+    def _promotions(self) -> list[str]:
+        """A champion is chosen in one place, and whoever predicts with it waits for that."""
+        problems, chosen = [], dict[str, Promotion]()
+        for d in self.of_kind(Promotion):
+            if d.model.name in chosen:
+                problems.append(
+                    f"the promotions {chosen[d.model.name].name!r} and {d.name!r} both choose the champion of "
+                    f"{d.model.name!r}; keep one of them"
+                )
+            chosen.setdefault(d.model.name, d)
+        return problems + [
+            f"predictions {d.name!r} do not name the promotion of their model; add promotion={chosen[d.model.name].name}"
+            for d in self.of_kind(Predictions)
+            if d.promotion is None and d.model.name in chosen
+        ]
 
     def _labels(self) -> list[str]:
         return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import polars as pl
 
@@ -14,6 +14,9 @@ from platform_assets.declarations.tables import FeatureGroup, Label, Source
 from platform_assets.declarations.times import INSTANT, Daily
 from platform_assets.declarations.views import PREDICTION_TIME, FeatureView, TrainingDataset
 from platform_assets.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from platform_assets.declarations.promotion import Promotion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,12 +90,16 @@ class Model(Declaration):
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions(Declaration):
-    """What the champion says of every row of the view, day by day from `first` on."""
+    """What the champion says of every row of the view, day by day from `first` on.
+
+    Where a promotion chooses the champion, `promotion` names it, so that it comes first.
+    """
 
     kind: ClassVar[str] = "predictions"
 
     model: Model
     first: date
+    promotion: Promotion | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -101,6 +108,11 @@ class Predictions(Declaration):
             self._refuse(
                 f"first={self.first} is not among the days of {self.view.name!r}, {days.first} to "
                 f"{days.last or 'today'}"
+            )
+        if self.promotion is not None and self.promotion.model != self.model:
+            self._refuse(
+                f"promotion={self.promotion.name!r} chooses the champion of {self.promotion.model.name!r}, but "
+                f"{self.model.name!r} is what predicts; name the promotion of that model"
             )
 
     @property
@@ -121,7 +133,8 @@ class Predictions(Declaration):
 
     @property
     def input_names(self) -> tuple[str, ...]:
-        return (self.view.name, self.model.name)
+        chosen_by = () if self.promotion is None else (self.promotion.name,)
+        return (self.view.name, self.model.name, *chosen_by)
 
     @property
     def columns(self) -> tuple[Column, ...]:

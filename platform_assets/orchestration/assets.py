@@ -11,6 +11,7 @@ from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model, Outcomes, Predictions
 from platform_assets.declarations.names import group_name
+from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.tables import FeatureGroup
 from platform_assets.declarations.views import TrainingDataset
 from platform_assets.errors import ContractError, LandedFileError, PlatformError
@@ -77,6 +78,8 @@ def kinds_of(declaration: Declaration) -> set[str]:
         return {"mlflow", "lightgbm"}
     if isinstance(declaration, FeatureGroup) and declaration.sql is not None:
         return {"deltalake", "duckdb"}
+    if isinstance(declaration, Promotion):
+        return {"deltalake", "mlflow"}
     if isinstance(declaration, Predictions):
         return {"deltalake", "lightgbm"}
     if isinstance(declaration, TrainingDataset | Outcomes):

@@ -14,6 +14,7 @@ from platform_assets.declarations.catalogue import Catalogue, calendar, days_rea
 from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model
 from platform_assets.declarations.names import asset_name
+from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.tables import Source
 from platform_assets.declarations.times import Daily, Days, parse_day
 from platform_assets.declarations.views import TrainingDataset
@@ -53,7 +54,11 @@ def condition_of(catalogue: Catalogue, declaration: Declaration) -> dg.Automatio
         return None
     follow = dg.AutomationCondition.eager().without(dg.AutomationCondition.in_latest_time_window())
     follow &= dg.AutomationCondition.all_deps_blocking_checks_passed()
-    models = [key_of(catalogue, read.name) for read in catalogue.inputs(declaration) if isinstance(read, Model)]
+    if isinstance(declaration, Promotion):
+        return follow.with_label("follow the model")
+    models = [
+        key_of(catalogue, read.name) for read in catalogue.inputs(declaration) if isinstance(read, Model | Promotion)
+    ]
     if models:
         chosen = dg.AssetSelection.assets(*models)
         follow = follow.ignore(chosen) & ~dg.AutomationCondition.any_deps_missing().allow(chosen)
@@ -298,13 +303,13 @@ def _say_units(deliveries: Deliveries) -> str:
 
 def retraining_job(catalogue: Catalogue) -> UnresolvedJob | None:
     """Training datasets and models, to be launched by hand or by the month; None without any."""
-    wanted = [d.name for d in catalogue.declarations if isinstance(d, TrainingDataset | Model)]
+    wanted = [d.name for d in catalogue.declarations if isinstance(d, TrainingDataset | Model | Promotion)]
     if not wanted:
         return None
     return dg.define_asset_job(
         f"{catalogue.name}_retraining",
         selection=dg.AssetSelection.assets(*(key_of(catalogue, name) for name in wanted)),
-        description="Rebuilds the training datasets and fits the models anew.",
+        description="Rebuilds the training datasets, fits the models anew and decides on their promotion.",
     )
 
 

@@ -9,6 +9,7 @@ from datetime import date
 from platform_assets.declarations.catalogue import calendar
 from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model, Outcomes, Predictions
+from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.tables import FeatureGroup, Source
 from platform_assets.declarations.times import Daily, day_ranges
 from platform_assets.declarations.views import FeatureView, TrainingDataset
@@ -26,6 +27,7 @@ KNOWS_NO_FUTURE = "knows_no_future"
 AS_KNOWN_THEN = "as_known_then"
 SPLITS_APART = "splits_apart"
 NOT_TOO_GOOD = "not_too_good"
+PROMOTED = "promoted"
 UP_TO_DATE = "up_to_date"
 """Not among those of `checks_of`: it looks at the whole catalogue at once, after the materialization and later."""
 
@@ -72,6 +74,9 @@ def checks_of(declaration: Declaration) -> tuple[Check, ...]:
     elif isinstance(declaration, Model):
         asks = "Does it beat every declared baseline on report? If not, it does not become champion."
         return (Check(name=BEATS_BASELINES, asks=asks, blocking=True),)
+    elif isinstance(declaration, Promotion):
+        asks = "Is the newest version champion, equal to it or set aside by hand? If not, the champion stays."
+        return (Check(name=PROMOTED, asks=asks, blocking=False),)
     elif isinstance(declaration, Predictions):
         asks = "Has every row of the view a probability between 0 and 1?"
         return (Check(name=EVERY_ROW_SCORED, asks=asks, blocking=True), not_empty, complete)

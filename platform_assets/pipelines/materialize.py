@@ -8,6 +8,7 @@ from platform_assets.declarations.catalogue import Catalogue, calendar
 from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model, Outcomes, Predictions
 from platform_assets.declarations.names import asset_name, table_folder
+from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.tables import FeatureGroup, Label, Source
 from platform_assets.declarations.times import Days
 from platform_assets.declarations.views import FeatureView, TrainingDataset
@@ -17,6 +18,7 @@ from platform_assets.pipelines.checks import days_complete
 from platform_assets.pipelines.feature import compute_features, compute_labels, compute_view, ingest
 from platform_assets.pipelines.inference import predict
 from platform_assets.pipelines.monitoring import judge_predictions
+from platform_assets.pipelines.promotion import promote
 from platform_assets.pipelines.run import Materialization, Platform, Run
 from platform_assets.pipelines.training import build_training_dataset, train
 from platform_assets.pipelines.whereabouts import whereabouts
@@ -64,6 +66,8 @@ def _dispatch(
         return build_training_dataset(platform, catalogue, declaration, run)
     if isinstance(declaration, Model):
         return train(platform, catalogue, declaration, run)
+    if isinstance(declaration, Promotion):
+        return promote(platform, catalogue, declaration, run)
     assert days is not None  # noqa: S101 - the rest are daily, which was checked above
     if isinstance(declaration, FeatureGroup):
         return compute_features(platform, catalogue, declaration, days, run)

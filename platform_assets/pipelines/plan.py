@@ -15,14 +15,15 @@ from functools import cached_property
 
 from platform_assets.declarations.catalogue import Catalogue, Reach, calendar, days_affected, days_read, reach
 from platform_assets.declarations.declaration import Declaration
-from platform_assets.declarations.models import Model
+from platform_assets.declarations.models import Model, Predictions
 from platform_assets.declarations.names import asset_name, table_folder
+from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.tables import Source
 from platform_assets.declarations.times import ONE_DAY, Days, day_ranges
 from platform_assets.declarations.views import TrainingDataset
 from platform_assets.lake import ledger
 from platform_assets.lake.repair import LOST
-from platform_assets.pipelines.run import Platform, version_of
+from platform_assets.pipelines.run import Platform, version_for, version_of
 
 NEVER = "never materialized"
 CODE = "its declaration changed"
@@ -229,7 +230,10 @@ def _stale_by_input(
             for day in _reached(declaration, read, steps[read.name].days, candidates):
                 yield reason, day
         current = there.versions[read.name]
-        if current is None:
+        if isinstance(declaration, Promotion):
+            current = version_for(there.platform, there.catalogue, declaration, read)
+        # What a promotion decided reaches predictions by the champion alone.
+        if current is None or (isinstance(declaration, Predictions) and isinstance(read, Promotion)):
             continue
         behind = {day: entry.inputs.get(read.name) for day, entry in recorded.items()}
         behind = {day: then for day, then in behind.items() if then != current}

@@ -59,6 +59,40 @@ def picture_of_days(by_day: Mapping[object, Performance]) -> bytes:
     return _png(figure)
 
 
+def picture_of_comparison(
+    truth: npt.NDArray[np.float64],
+    challenger: npt.NDArray[np.float64],
+    champion: npt.NDArray[np.float64] | None,
+    slices: Mapping[str, pl.DataFrame],
+) -> bytes:
+    """Calibration of both by tenths of the rows, and by how much the challenger's log loss is above by slice."""
+    figure = _figure(11, 3.8)
+    calibration, differences = figure.subplots(1, 2)
+    top = 0.0
+    for title, probability, color in (("champion", champion, _PALE), ("challenger", challenger, _ACCENT)):
+        if probability is None:
+            continue
+        tenths = [t for t in np.array_split(np.argsort(probability, kind="stable"), 10) if len(t)]
+        said, was = [probability[t].mean() for t in tenths], [truth[t].mean() for t in tenths]
+        top = max(top, *said, *was)
+        calibration.plot(said, was, color=color, marker="o", lw=1.5, label=title)
+    calibration.plot([0, top], [0, top], color=_INK, lw=0.7, ls=":")
+    calibration.set(title="Calibration", xlabel="mean probability", ylabel="share that came true")
+    calibration.legend(frameon=False)
+    parts = [
+        (f"{column} {part['slice']}", part["worse_by"])
+        for column, found in slices.items()
+        for part in found.iter_rows(named=True)
+        if part["worse_by"] is not None
+    ]
+    names, worse_by = [name for name, _ in reversed(parts)], [value for _, value in reversed(parts)]
+    differences.barh(names, worse_by, color=_ACCENT)
+    differences.axvline(0, color=_INK, lw=0.7)
+    differences.set(title="Log loss above the champion's", xlabel="below zero the challenger is better")
+    differences.tick_params(axis="y", labelsize=7)
+    return _png(figure)
+
+
 def _figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 

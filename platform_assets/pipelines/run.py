@@ -14,6 +14,7 @@ from platform_assets.declarations.catalogue import Catalogue, days_read
 from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model
 from platform_assets.declarations.names import asset_name, table_folder
+from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.times import Days, day_ranges
 from platform_assets.errors import TableMissing
 from platform_assets.lake import ledger
@@ -117,7 +118,7 @@ class Inputs:
         versions = {}
         wanted = asset_name(catalogue.name, declaration.name)
         for read in catalogue.inputs(declaration):
-            version = version_of(platform, catalogue, read)
+            version = version_for(platform, catalogue, declaration, read)
             if version is None:
                 needed = asset_name(catalogue.name, read.name)
                 msg = f"{wanted} reads {needed}, which has not been materialized yet; materialize {needed} first"
@@ -153,6 +154,13 @@ def version_of(platform: Platform, catalogue: Catalogue, declaration: Declaratio
     if isinstance(declaration, Model):
         return platform.registry.champion(catalogue.name, declaration.name)
     return platform.lake.version(table_folder(catalogue.name, declaration.name))
+
+
+def version_for(platform: Platform, catalogue: Catalogue, reader: Declaration, read: Declaration) -> int | None:
+    """The version of an input that a reader takes: of a model the champion, but a promotion takes the newest."""
+    if isinstance(reader, Promotion):
+        return platform.registry.newest(catalogue.name, read.name)
+    return version_of(platform, catalogue, read)
 
 
 def provenance(catalogue: Catalogue, declaration: Declaration, inputs: Mapping[str, int], run: Run) -> Provenance:

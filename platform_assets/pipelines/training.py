@@ -97,7 +97,8 @@ def build_training_dataset(
 def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> Materialization:
     """Fit on *fit*, stop early on *select*, measure on *report*, log to MLflow and register.
 
-    The alias `champion` moves to the new version when it beats every declared baseline on *report*.
+    Where no promotion chooses the champion, the alias `champion` moves to the new version when it beats every
+    declared baseline on *report*.
 
     Raises:
         ModelError: when the training dataset has no rows to learn from or to be judged by.
@@ -177,10 +178,11 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
                 "preparation.json": json.dumps(preparation.to_dict(), indent=2),
             },
         )
-    if check.passed:
+    is_champion = check.passed and catalogue.promotion_of(model.name) is None
+    if is_champion:
         platform.registry.crown(catalogue.name, model.name, logged.version)
     facts = {
-        "is champion": check.passed,
+        "is champion": is_champion,
         "MLflow run": logged.run_id,
         "trees": booster.num_trees(),
         "inputs": len(model.inputs),

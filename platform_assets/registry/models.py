@@ -139,6 +139,29 @@ class Registry:
         found = self.client.get_model_version(registered_model(catalogue, name), str(version))
         return dict(self.client.get_run(found.run_id).data.metrics)
 
+    def newest(self, catalogue: str, name: str) -> int | None:
+        """The newest registered version, or None when there is none."""
+        if not (self.root / "mlflow.db").is_file():
+            return None
+        full = registered_model(catalogue, name)
+        found = self.client.search_model_versions(f"name='{full}'", max_results=1, order_by=["version_number DESC"])
+        return int(found[0].version) if found else None
+
+    def tag(self, catalogue: str, name: str, version: int, tags: Mapping[str, str]) -> None:
+        """Put tags on a registered version; those of the same name are replaced."""
+        for key, value in tags.items():
+            self.client.set_model_version_tag(registered_model(catalogue, name), str(version), key, value)
+
+    def size(self, catalogue: str, name: str, version: int) -> int:
+        """The bytes of a version's files."""
+        from urllib.parse import unquote, urlparse
+
+        found = self.client.get_model_version(registered_model(catalogue, name), str(version))
+        # A version that was looked up names its model only in its source, `models:/m-…`.
+        location = self.client.get_logged_model(str(found.source).removeprefix("models:/")).artifact_location
+        files = Path(unquote(urlparse(location).path)).rglob("*")
+        return sum(file.stat().st_size for file in files if file.is_file())
+
     def crown(self, catalogue: str, name: str, version: int) -> None:
         """Let the alias `champion` name this version from now on."""
         self.client.set_registered_model_alias(registered_model(catalogue, name), CHAMPION, str(version))

@@ -12,6 +12,7 @@ from platform_assets.defs.flights.view import (
     late_arrival_model,
     late_arrival_outcomes,
     late_arrival_predictions,
+    late_arrival_promotion,
     late_arrivals,
 )
 
@@ -31,6 +32,7 @@ CATALOGUE = Catalogue(
         flights_asked,
         late_arrivals,
         late_arrival_model,
+        late_arrival_promotion,
         late_arrival_predictions,
         late_arrival_outcomes,
     ],

@@ -9,6 +9,7 @@ import polars as pl
 
 from platform_assets.compute.windows import minutes
 from platform_assets.declarations.models import LightGBM, Model, Outcomes, Predictions
+from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.times import before, within
 from platform_assets.declarations.views import TimeSplit, TrainingDataset, feature_view
 from platform_assets.defs.flights.features.history import carrier_today, flight_number_history, route_history
@@ -145,10 +146,25 @@ late_arrival_model = Model(
     tags=_TAGS,
 )
 
+late_arrival_promotion = Promotion(
+    name="late_arrival_promotion",
+    description="Which version of the model predicts: every decision about the champion, with its reasons.",
+    model=late_arrival_model,
+    slices=["carrier", "origin"],
+    slice_rows=1_000,
+    floor=0.01,
+    largest_gap=0.2,
+    largest_calibration_error=0.05,
+    freshness=within(days=40),
+    owners=_OWNERS,
+    tags=_TAGS,
+)
+
 late_arrival_predictions = Predictions(
     name="late_arrival_predictions",
     description="The champion's probability for every flight from October on, as it stood an hour before departure.",
     model=late_arrival_model,
+    promotion=late_arrival_promotion,
     first=date(2013, 10, 1),
     freshness=within(hours=36),
     owners=_OWNERS,

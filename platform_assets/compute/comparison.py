@@ -1,0 +1,123 @@
+"""Two models on the same rows: whether a difference is more than luck, in which slices it lies, and how honest they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from platform_assets.compute.metrics import performance
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A difference, challenger less champion, with the bounds of its bootstrap interval."""
+
+    difference: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Two models on the same rows; `auc` is None where only one outcome occurs."""
+
+    log_loss: Interval
+    auc: Interval | None
+
+
+def compare(
+    truth: Floats, challenger: Floats, champion: Floats, *, confidence: float, draws: int, seed: int
+) -> Comparison:
+    """The differences in log loss (nats) and AUC with percentile intervals of a paired bootstrap.
+
+    Each draw takes rows with replacement, the same rows for both models (Efron and Tibshirani, An Introduction
+    to the Bootstrap, 1993, chapter 13). The rows are ranked once; a draw only weighs them. A draw with a single
+    outcome says nothing of the AUC and is left out.
+
+    Args:
+        truth: outcomes, 0 or 1.
+        challenger: its probabilities.
+        champion: its probabilities.
+        confidence: of the interval, between 0 and 1.
+        draws: how many.
+        seed: of the draws.
+    """
+    found, other = performance(truth, challenger), performance(truth, champion)
+    losses = _losses(truth, challenger) - _losses(truth, champion)
+    ranked, ranked_other = _weighted_auc(truth, challenger), _weighted_auc(truth, champion)
+    random = np.random.default_rng(seed)
+    by_loss, by_auc = np.empty(draws), np.full(draws, np.nan)
+    for draw in range(draws):
+        weights = np.bincount(random.integers(0, len(truth), len(truth)), minlength=len(truth)).astype(np.float64)
+        by_loss[draw] = weights @ losses / len(truth)
+        by_auc[draw] = ranked(weights) - ranked_other(weights)
+    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+    auc = None
+    if found.auc is not None and other.auc is not None:
+        low, high = np.nanquantile(by_auc, tails)
+        auc = Interval(difference=found.auc - other.auc, low=float(low), high=float(high))
+    low, high = np.quantile(by_loss, tails)
+    loss = Interval(difference=found.log_loss - other.log_loss, low=float(low), high=float(high))
+    return Comparison(log_loss=loss, auc=auc)
+
+
+def calibration_error(truth: Floats, probability: Floats, *, bins: int = 10) -> float:
+    """The mean distance between probability and share of positives, over bins of as equal counts as can be.
+
+    The expected calibration error with bins of equal counts (Naeini et al., AAAI 2015; Nixon et al., 2019).
+    """
+    parts = np.array_split(np.argsort(probability, kind="stable"), min(bins, len(probability)))
+    gaps = [abs(float(probability[part].mean() - truth[part].mean())) * len(part) for part in parts]
+    return sum(gaps) / len(truth)
+
+
+def by_slice(
+    values: pl.Series, truth: Floats, challenger: Floats, champion: Floats | None, *, at_least: int
+) -> pl.DataFrame:
+    """Each value with enough rows: rows, AUC and log loss of the challenger, and its log loss less the champion's.
+
+    A null is a value of its own. The columns are slice, rows, auc, log_loss and worse_by, in order of the slice.
+    """
+    keys = values.cast(pl.String).fill_null("(none)")
+    found = []
+    for slice_, rows in (
+        pl.DataFrame({"slice": keys}).with_row_index("row").sort("slice", "row").group_by("slice", maintain_order=True)
+    ):
+        where = rows.get_column("row").to_numpy()
+        if len(where) < at_least:
+            continue
+        own = performance(truth[where], challenger[where])
+        worse = None if champion is None else own.log_loss - performance(truth[where], champion[where]).log_loss
+        found.append((str(slice_[0]), len(where), own.auc, own.log_loss, worse))
+    schema = {"slice": pl.String, "rows": pl.Int64, "auc": pl.Float64, "log_loss": pl.Float64, "worse_by": pl.Float64}
+    return pl.DataFrame(found, schema=schema, orient="row")
+
+
+def _losses(truth: Floats, probability: Floats) -> Floats:
+    clipped = np.clip(probability, 1e-15, 1 - 1e-15)
+    return np.where(truth == 1, -np.log(clipped), -np.log1p(-clipped))
+
+
+def _weighted_auc(truth: Floats, probability: Floats) -> Callable[[Floats], float]:
+    """The AUC of rows that count so often as their weights say, ties counting half; NaN with a single outcome."""
+    order = np.argsort(probability, kind="stable")
+    ranked, positive = probability[order], truth[order]
+    starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
+
+    def auc(weights: Floats) -> float:
+        weighed = weights[order]
+        positives = np.add.reduceat(weighed * positive, starts)
+        negatives = np.add.reduceat(weighed * (1 - positive), starts)
+        pairs = positives.sum() * negatives.sum()
+        if not pairs:
+            return float("nan")
+        below = np.cumsum(negatives) - negatives
+        return float(positives @ (below + negatives / 2) / pairs)
+
+    return auc
