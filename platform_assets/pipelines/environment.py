@@ -6,7 +6,8 @@ import os
 import platform
 from importlib.metadata import version
 
-THREADS = "environment.threads"
+PREFIX = "environment."
+THREADS = f"{PREFIX}threads"
 LIBRARIES = ("lightgbm", "numpy", "polars")
 """The libraries that decide the bits of a model."""
 
@@ -14,8 +15,8 @@ LIBRARIES = ("lightgbm", "numpy", "polars")
 def environment() -> dict[str, str]:
     """The libraries with their versions, the machine and its threads, as tags of a model version."""
     return {
-        **{f"environment.{library}": version(library) for library in LIBRARIES},
-        "environment.python": platform.python_version(),
-        "environment.machine": f"{platform.system()} {platform.machine()}",
+        **{f"{PREFIX}{library}": version(library) for library in LIBRARIES},
+        f"{PREFIX}python": platform.python_version(),
+        f"{PREFIX}machine": f"{platform.system()} {platform.machine()}",
         THREADS: str(os.cpu_count() or 1),
     }

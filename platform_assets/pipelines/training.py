@@ -153,7 +153,7 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
         ModelError: when the training dataset has no rows to learn from or to be judged by.
     """
     inputs = Inputs.pin(platform, catalogue, model, None)
-    fitted = fit(model, inputs, run=run)
+    fitted = fit(model, inputs.scan(model.training.name), run=run)
     booster, preparation, parts, truth = fitted.booster, fitted.preparation, fitted.parts, fitted.truth
     scores = np.asarray(booster.predict(preparation.encode(parts["report"])))
     measured = {"select": fitted.chosen, "report": performance(truth["report"], scores)}
@@ -228,12 +228,12 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
     return enter(platform, catalogue, made, run)
 
 
-def fit(model: Model, inputs: Inputs, *, run: Run, threads: int | None = None) -> FittedModel:
+def fit(model: Model, dataset: pl.LazyFrame, *, run: Run, threads: int | None = None) -> FittedModel:
     """Fit on *fit* and stop early on *select*; it registers nothing.
 
     Args:
         model: what is declared.
-        inputs: the version of its training dataset.
+        dataset: the rows of its training dataset.
         run: where progress is said.
         threads: how many LightGBM uses; None for as many as the machine has.
 
@@ -243,7 +243,7 @@ def fit(model: Model, inputs: Inputs, *, run: Run, threads: int | None = None) -
     label = model.training.label.value
     spine = [c for columns in model.baselines.values() for c in columns]
     wanted = list(dict.fromkeys([*model.inputs, *spine, label, SPLIT, PREDICTION_TIME]))
-    rows = inputs.scan(model.training.name).select(wanted).collect()
+    rows = dataset.select(wanted).collect()
     parts = {str(key[0]): part for key, part in rows.group_by(SPLIT, maintain_order=True)}
     for part in ("fit", "select", "report"):
         if part not in parts:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlparse
 
 from platform_assets.errors import NotFound
 from platform_assets.registry.models import Registry
@@ -113,9 +114,8 @@ def find_version(registry: Registry, name: ModelName) -> RegisteredVersion:
 
 def document(registry: Registry, run_id: str, title: str) -> str | None:
     """A text file that was logged with a run; None when it is gone."""
-    from mlflow.exceptions import MlflowException
-
+    address = urlparse(registry.client.get_run(run_id).info.artifact_uri)
     try:
-        return Path(registry.client.download_artifacts(run_id, title)).read_text()
-    except (MlflowException, OSError):
+        return (Path(unquote(address.path)) / title).read_text()
+    except OSError:
         return None
