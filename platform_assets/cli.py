@@ -45,20 +45,18 @@ def refresh(settings: Settings, chosen: argparse.Namespace) -> int:
     """Bring every project up to date, or with `--plan` only say what is not."""
     from platform_assets.orchestration.projects import find_catalogues
 
-    if not chosen.plan:
-        settings.require_writable()
-    elif not settings.data.is_dir():
-        msg = (
-            f"there is no data folder {settings.data}; correct PLATFORM_DATA, or run refresh without --plan to make it"
-        )
-        raise SettingsError(msg)
+    if chosen.plan:
+        from platform_assets.answers import answer_plan
+
+        return answer_plan(settings, allow=True, as_json=False)
+    settings.require_writable()
     catalogues = find_catalogues()
     if not catalogues:
         print("there is no project below platform_assets/defs; declare one as the README shows")
     failed = False
     for catalogue in catalogues:
         try:
-            bring_up_to_date(settings, catalogue_name=catalogue.name, only_plan=chosen.plan)
+            bring_up_to_date(settings, catalogue_name=catalogue.name)
         except PlatformError as error:
             # The other projects have nothing to do with it.
             _complain(error)
@@ -66,7 +64,7 @@ def refresh(settings: Settings, chosen: argparse.Namespace) -> int:
     return int(failed)
 
 
-def bring_up_to_date(settings: Settings, *, catalogue_name: str, only_plan: bool = False) -> None:
+def bring_up_to_date(settings: Settings, *, catalogue_name: str) -> None:
     """Plan one project, carry the plan out as Dagster runs, and print what came of it.
 
     Raises:
@@ -74,23 +72,18 @@ def bring_up_to_date(settings: Settings, *, catalogue_name: str, only_plan: bool
     """
     from platform_assets.orchestration.definitions import build_definitions
     from platform_assets.orchestration.instance import open_instance
+    from platform_assets.orchestration.outlook import decide
     from platform_assets.orchestration.projects import find_catalogues
-    from platform_assets.orchestration.records import compare_records, with_unrecorded
     from platform_assets.orchestration.refresh import any_stale, carry_out, divide, look_again
     from platform_assets.orchestration.resources import resources
-    from platform_assets.pipelines.plan import plan
     from platform_assets.pipelines.summary import summarize
     from platform_assets.terminal import Follow, console, show_places, show_plan, show_summary
 
     out = console()
     catalogue = next(c for c in find_catalogues() if c.name == catalogue_name)
     platform = resources(settings)["platform"].open()
-    stale = plan(platform, catalogue, now=datetime.now(UTC))
-    if only_plan:
-        show_plan(out, catalogue, stale)
-        return
     with open_instance(settings) as instance:
-        stale = with_unrecorded(stale, catalogue, compare_records(instance, platform, catalogue))
+        stale = decide(platform, catalogue, instance, now=datetime.now(UTC))
         if not stale.steps or stale.waiting or stale.early:
             show_plan(out, catalogue, stale)
         runs = divide(catalogue, stale)
@@ -102,6 +95,34 @@ def bring_up_to_date(settings: Settings, *, catalogue_name: str, only_plan: bool
             look_again(definitions, instance, catalogue)
     show_summary(out, catalogue, summarize(platform, catalogue))
     show_places(out, settings, NEXT)
+
+
+def plan(settings: Settings, chosen: argparse.Namespace) -> int:
+    """Say what a refresh would recompute, which models and predictions that reaches, and what it would cost."""
+    from platform_assets.answers import answer_plan
+
+    return answer_plan(settings, allow=chosen.allow, as_json=chosen.json)
+
+
+def trace(settings: Settings, chosen: argparse.Namespace) -> int:
+    """Follow one prediction back to its model, its tables and the feature rows it was made from."""
+    from platform_assets.answers import answer_trace
+
+    return answer_trace(settings, chosen)
+
+
+def reproduce(settings: Settings, chosen: argparse.Namespace) -> int:
+    """Make a model again from what was recorded, compare, and say which link broke; nothing is written."""
+    from platform_assets.answers import answer_reproduce
+
+    return answer_reproduce(settings, chosen)
+
+
+def usage(settings: Settings, chosen: argparse.Namespace) -> int:
+    """Say who uses a feature, and whether it is safe to drop."""
+    from platform_assets.answers import answer_usage
+
+    return answer_usage(settings, chosen)
 
 
 def maintain(settings: Settings, chosen: argparse.Namespace) -> int:
@@ -275,9 +296,39 @@ def _require_free(host: str, port: int, setting: str) -> None:
 
 
 _PLANS = {
-    refresh: "say what is out of date and why; change nothing",
+    refresh: "only say what it would do, as the command plan --allow does",
     maintain: "say what would be merged and removed; change nothing",
 }
+
+
+_EPILOGS = {
+    plan: """example: platform-assets plan --json
+exit code: 0, or 1 where a model that is champion would be fitted anew and --allow is not given""",
+    trace: """example: platform-assets trace return_model-v1:20240401-000
+exit code: 0, or 1 where it is not found, or something behind it is gone or does not agree""",
+    reproduce: """example: platform-assets reproduce models:/shop.return_model@champion
+exit code: 0, or 1 where it is not found, or a link broke""",
+    usage: """example: platform-assets usage product_sales.orders_24h
+exit code: 0 where it is safe to drop, or 1 where it is not, or not found""",
+}
+
+
+def _prediction(text: str) -> str:
+    from platform_assets.pipelines.trace import read_prediction_id
+
+    try:
+        return read_prediction_id(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _model(text: str) -> object:
+    from platform_assets.registry.versions import read_model_name
+
+    try:
+        return read_model_name(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -285,6 +336,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     known = (
         (refresh, "refresh"),
+        (plan, "plan"),
+        (trace, "trace"),
+        (reproduce, "reproduce"),
+        (usage, "usage"),
         (maintain, "maintain"),
         (dev, "dev"),
         (mlflow, "mlflow"),
@@ -295,10 +350,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     for function, name in known:
         first_line = (function.__doc__ or "").splitlines()[0]
-        command = commands.add_parser(name, help=first_line, description=first_line)
+        command = commands.add_parser(
+            name,
+            help=first_line,
+            description=first_line,
+            epilog=_EPILOGS.get(function),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         command.set_defaults(run=function)
         if function in _PLANS:
             command.add_argument("--plan", action="store_true", help=_PLANS[function])
+        if function in _EPILOGS:
+            command.add_argument("--json", action="store_true", help="print JSON")
+        if function is plan:
+            command.add_argument("--allow", action="store_true", help="also where a champion would be fitted anew")
+        if function is trace:
+            command.add_argument("prediction", metavar="PREDICTION", type=_prediction, help="a prediction_id")
+        if function is reproduce:
+            written = "models:/NAME@ALIAS or models:/NAME/VERSION"
+            command.add_argument("model", metavar="MODEL", type=_model, help=written)
+        if function is usage:
+            written = "GROUP.FEATURE, or a column of a feature view"
+            command.add_argument("feature", metavar="FEATURE", help=written)
         if function is set_back:
             command.add_argument("table", metavar="TABLE", help="as the error names it, for example flights/departures")
         if function in _OF_CHAMPIONS:

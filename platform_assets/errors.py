@@ -14,7 +14,8 @@
     │   ├── SchemaChanged         a write would change a column's type or drop a column
     │   ├── WriteRefused          rows lie outside the partitions the write may replace
     │   └── WriteConflict         other writers won every retry
-    └── ModelError            a model is missing, or was given columns it does not know
+    ├── ModelError            a model is missing, or was given columns it does not know
+    └── NotFound              what was asked about is not there
 
 A message names the thing, the culprit and the fix, in that order.
 """
@@ -91,3 +92,7 @@ class WriteConflict(TableError):
 
 class ModelError(PlatformError):
     """A model is missing, or was given columns that it does not know."""
+
+
+class NotFound(PlatformError):
+    """What was asked about is not there: a prediction, a model version or a feature."""

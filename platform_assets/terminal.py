@@ -14,6 +14,7 @@ from rich.text import Text
 
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.names import asset_name
+from platform_assets.declarations.times import Days
 from platform_assets.lake.retention import Upkeep
 from platform_assets.orchestration.refresh import Progress
 from platform_assets.pipelines.plan import Plan
@@ -75,12 +76,7 @@ def _days(count: int) -> str:
 
 def show_plan(out: Console, catalogue: Catalogue, plan: Plan) -> None:
     """What is out of date, and why, a line each."""
-    for name, count in plan.waiting.items():
-        out.print(f"[yellow]![/] {asset_name(catalogue.name, name)}: {_days(count)} not landed")
-    for name, ranges in plan.early.items():
-        count, first = sum(map(len, ranges)), ranges[0].first
-        said = f"{count} landed day{'s' if count != 1 else ''} not over yet"
-        out.print(f"[yellow]![/] {asset_name(catalogue.name, name)}: {said}, from {first}")
+    show_not_looked_at(out, catalogue.name, plan.waiting, plan.early)
     if not plan.steps:
         all_of_it = "everything that has landed" if plan.waiting else "everything"
         out.print(f"[green]✓[/] {catalogue.name}: {all_of_it} is up to date, nothing to do")
@@ -93,6 +89,18 @@ def show_plan(out: Console, catalogue: Catalogue, plan: Plan) -> None:
         days = "" if step.days is None else f"{step.day_count}"
         table.add_row(asset_name(catalogue.name, step.name), days, ", ".join(step.reasons))
     out.print(table)
+
+
+def show_not_looked_at(
+    out: Console, catalogue: str, waiting: Mapping[str, int], early: Mapping[str, Sequence[Days]]
+) -> None:
+    """The days that have not landed, and those that have and are not over."""
+    for name, count in waiting.items():
+        out.print(f"[yellow]![/] {asset_name(catalogue, name)}: {_days(count)} not landed")
+    for name, ranges in early.items():
+        count, first = sum(map(len, ranges)), ranges[0].first
+        said = f"{count} landed day{'s' if count != 1 else ''} not over yet"
+        out.print(f"[yellow]![/] {asset_name(catalogue, name)}: {said}, from {first}")
 
 
 def show_maintenance(out: Console, catalogue: Catalogue, plans: Sequence[Upkeep], failed: Mapping[str, str]) -> None:

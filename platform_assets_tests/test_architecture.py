@@ -8,7 +8,7 @@ The rooms in order, each seeing only those before it:
     lake, registry  where things lie; of `compute` they know the content hash and the fitted preparation
     pipelines       what is done
     orchestration   when; the only library code that imports Dagster
-    cli, terminal, definitions   what people start
+    terminal, answers, cli, definitions   what people start
     defs            the project; nobody imports it by name
 """
 
@@ -35,7 +35,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipelines": {"errors", "declarations", "compute", "lake", "registry"},
     "orchestration": {"errors", "settings", "declarations", "compute", "lake", "registry", "pipelines"},
     "terminal": {"errors", "settings", "declarations", "lake", "pipelines", "orchestration"},
-    "cli": {"errors", "settings", "declarations", "lake", "registry", "pipelines", "orchestration", "terminal"},
+    "answers": {"errors", "settings", "declarations", "pipelines", "orchestration", "terminal"},
+    "cli": {
+        "errors",
+        "settings",
+        "declarations",
+        "lake",
+        "registry",
+        "pipelines",
+        "orchestration",
+        "terminal",
+        "answers",
+    },
     "definitions": set(),
     "defs": {"errors", "settings", "declarations", "compute", "orchestration", "cli"},
 }
@@ -129,7 +140,7 @@ def loaded_after(code: str) -> set[str]:
 
 
 def test_without_the_outer_rooms_there_is_no_dagster() -> None:
-    outer = ("orchestration", "definitions", "defs", "cli", "terminal")
+    outer = ("orchestration", "definitions", "defs", "cli", "terminal", "answers")
     modules = [
         ".".join(("platform_assets", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
         for path in PACKAGE.rglob("*.py")

@@ -22,20 +22,26 @@ from platform_assets.compute import (
     windows,
 )
 from platform_assets.declarations import catalogue, declaration, models, promotion, retention, tables, times, views
-from platform_assets.lake import damage, history, landing, ledger, repair, writes
+from platform_assets.lake import damage, history, landing, ledger, lookup, repair, writes
 from platform_assets.lake import retention as lake_retention
 from platform_assets.lake import tables as lake_tables
 from platform_assets.pipelines import (
+    addresses,
     champions,
     decisions,
+    impact,
     maintenance,
     manifest,
     materialize,
     plan,
+    reproduce,
     run,
     staleness,
+    trace,
+    usage,
     whereabouts,
 )
+from platform_assets.registry import versions
 
 PUBLIC: dict[ModuleType, set[str]] = {
     declaration: {"Declaration", "Column", "columns_of", "is_storable", "parameters_of", "docstring_of"},
@@ -102,6 +108,13 @@ PUBLIC: dict[ModuleType, set[str]] = {
     plan: {"plan", "Plan", "Step", "changed_since", "landed_early"},
     staleness: {"staleness", "Staleness", "up_to_date", "rows_by_day", "say_days"},
     whereabouts: {"whereabouts"},
+    trace: {"trace", "Trace", "TableUsed", "FeatureRow", "ModelUsed", "tables_behind", "read_prediction_id"},
+    reproduce: {"reproduce", "Reproduction", "Link"},
+    impact: {"impact", "Impact", "StepImpact", "ModelReached", "PastRun", "cost"},
+    usage: {"usage", "Usage", "ModelUsing", "ViewColumn"},
+    addresses: {"Addresses"},
+    versions: {"ModelName", "RegisteredVersion", "read_model_name", "find_version", "document"},
+    lookup: {"days_that_may_hold", "why_unreadable"},
     run: {
         "Platform",
         "Run",

@@ -17,6 +17,8 @@ from platform_assets.declarations.views import FeatureView, TrainingDataset
 from platform_assets.pipelines.checks import checks_of
 from platform_assets.pipelines.run import CheckResult, Materialization
 
+RUN_TIME = "run time (s)"
+"""The wall time of a materialization; of a range of days, that of all of it."""
 _WIDEST_PREVIEW = 12
 
 
@@ -92,7 +94,7 @@ def run_metadata(catalogue: Catalogue, made: Materialization, run_id: str, secon
         "new version": made.is_new,
         "fingerprint": catalogue.fingerprints[made.declaration.name],
         "run": run_id,
-        "run time (s)": round(seconds, 2),
+        RUN_TIME: round(seconds, 2),
         **{f"version of {name}": version for name, version in made.inputs.items()},
         **{title: _plain(value) for title, value in made.facts.items()},
     }

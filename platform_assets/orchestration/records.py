@@ -38,8 +38,8 @@ class Records:
         return {name: days - self.lost.get(name, set()) for name, days in self.written.items()}
 
 
-def compare_records(instance: dg.DagsterInstance, platform: Platform, catalogue: Catalogue) -> Records:
-    """Read the ledger and Dagster's own records."""
+def compare_records(instance: dg.DagsterInstance | None, platform: Platform, catalogue: Catalogue) -> Records:
+    """Read the ledger and Dagster's own records; without an instance it has none."""
     written: dict[str, set[date | None]] = {}
     lost: dict[str, set[date | None]] = {}
     entries = ledger.read(platform.lake)
@@ -47,7 +47,9 @@ def compare_records(instance: dg.DagsterInstance, platform: Platform, catalogue:
         key = key_of(catalogue, declaration.name)
         made = entries.made(asset_name(catalogue.name, declaration.name))
         seen: set[date | None]
-        if calendar(declaration) is None:
+        if instance is None:
+            seen = set()
+        elif calendar(declaration) is None:
             seen = {None} if instance.get_latest_materialization_event(key) is not None else set()
         else:
             seen = {parse_day(day) for day in instance.get_materialized_partitions(key)}

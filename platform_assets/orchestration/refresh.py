@@ -19,7 +19,7 @@ from platform_assets.orchestration.metadata import key_of
 from platform_assets.orchestration.up_to_date import shown_staleness, up_to_date_job
 from platform_assets.pipelines.plan import Plan
 
-_RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -95,7 +95,7 @@ def carry_out(
         instance.add_event_listener(run_id, _listener(report, reasons, failures))
         tags = {TRIGGER: "refresh"}
         if planned.days is not None:
-            tags |= {_RANGE_START: str(planned.days.first), _RANGE_END: str(planned.days.last)}
+            tags |= {RANGE_START: str(planned.days.first), RANGE_END: str(planned.days.last)}
         result = job.execute_in_process(
             instance=instance,
             run_id=run_id,

@@ -85,6 +85,14 @@ class _There:
     def versions(self) -> dict[str, int | None]:
         return {d.name: version_of(self.platform, self.catalogue, d) for d in self.catalogue.declarations}
 
+    def version_for(self, reader: Declaration, read: Declaration) -> int | None:
+        """The version of an input that counts for a reader; None when none does, or none is there."""
+        if isinstance(reader, Promotion):
+            return version_for(self.platform, self.catalogue, reader, read)
+        # What a promotion decided reaches predictions by the champion alone.
+        decided = isinstance(reader, Predictions) and isinstance(read, Promotion)
+        return None if decided else self.versions[read.name]
+
     @cached_property
     def _changes(self) -> dict[str, ledger.LastChanges]:
         return {}
@@ -229,11 +237,8 @@ def _stale_by_input(
         if read.name in steps:
             for day in _reached(declaration, read, steps[read.name].days, candidates):
                 yield reason, day
-        current = there.versions[read.name]
-        if isinstance(declaration, Promotion):
-            current = version_for(there.platform, there.catalogue, declaration, read)
-        # What a promotion decided reaches predictions by the champion alone.
-        if current is None or (isinstance(declaration, Predictions) and isinstance(read, Promotion)):
+        current = there.version_for(declaration, read)
+        if current is None:
             continue
         behind = {day: entry.inputs.get(read.name) for day, entry in recorded.items()}
         behind = {day: then for day, then in behind.items() if then != current}

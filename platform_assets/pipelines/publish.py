@@ -8,6 +8,7 @@ from typing import Any
 import dataframely as dy
 import polars as pl
 
+from platform_assets.compute.content_hash import content_hash
 from platform_assets.compute.contracts import REASONS, Verdict, judge
 from platform_assets.declarations.catalogue import Catalogue, calendar
 from platform_assets.declarations.declaration import Column
@@ -121,6 +122,11 @@ def publish(
         pictures=pictures or {},
     )
     return enter(platform, catalogue, made, run, stamps=stamps)
+
+
+def hash_of(declaration: Table, rows: pl.DataFrame) -> str:
+    """The content hash that rows would have as the whole of a table without partitions; nothing is written."""
+    return content_hash(_laid_down(declaration, rows))
 
 
 def set_aside(

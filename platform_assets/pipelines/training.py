@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, replace
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -22,6 +22,7 @@ from platform_assets.declarations.views import PREDICTION_TIME, SPLIT, TrainingD
 from platform_assets.errors import ModelError
 from platform_assets.lake import ledger
 from platform_assets.pipelines.checks import BEATS_BASELINES, SPLITS_FILLED
+from platform_assets.pipelines.environment import environment
 from platform_assets.pipelines.leaks import not_too_good, splits_apart
 from platform_assets.pipelines.manifest import manifest
 from platform_assets.pipelines.plots import picture_of_model
@@ -36,6 +37,43 @@ _MATURED = "__matured"
 _LABEL_DAY = "__label_day"
 
 
+@dataclass(frozen=True, kw_only=True)
+class DividedRows:
+    """The rows of a training dataset before they are published, with what was found on the way."""
+
+    rows: pl.DataFrame
+    checks: tuple[CheckResult, ...]
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedModel:
+    """A model before it is registered.
+
+    Attributes:
+        booster: the trees.
+        preparation: what was fitted before them.
+        parts: the rows of the training dataset by part.
+        truth: their outcomes, 0 or 1.
+        learned: how many rows it has learned from.
+        chosen: how good the one that stopped on *select* was there.
+    """
+
+    booster: lightgbm.Booster
+    preparation: Preparation
+    parts: Mapping[str, pl.DataFrame]
+    truth: Mapping[str, npt.NDArray[np.float64]]
+    learned: int
+    chosen: Performance
+
+    @property
+    def digest(self) -> str:
+        """One hash over the trees and the settings they were grown with."""
+        import hashlib
+
+        return hashlib.blake2b(self.booster.model_to_string().encode(), digest_size=16).hexdigest()
+
+
 def build_training_dataset(
     platform: Platform, catalogue: Catalogue, dataset: TrainingDataset, run: Run
 ) -> Materialization:
@@ -44,12 +82,24 @@ def build_training_dataset(
     Rows whose label is neither positive nor negative, or has not come yet, are left out and counted.
     """
     inputs = Inputs.pin(platform, catalogue, dataset, None)
+    found = divide_labelled(dataset, inputs, now=run.now)
+    return publish(platform, catalogue, dataset, found.rows, None, run, inputs, checks=found.checks, facts=found.facts)
+
+
+def divide_labelled(dataset: TrainingDataset, inputs: Inputs, *, now: datetime) -> DividedRows:
+    """Compute the rows of a training dataset from the pinned versions of its inputs; it writes nothing.
+
+    Args:
+        dataset: what is declared.
+        inputs: the versions of its view and label.
+        now: labels that were not known at this instant (UTC) have not come yet.
+    """
     calendar, split, label = dataset.view.partitions, dataset.split, dataset.label
     days = dataset.days
     labels = (
         inputs.scan(label.name, days=days)
         .select(*label.keys, label.value, label.known_at.expr().alias(_MATURED))
-        .filter(pl.col(_MATURED) <= run.now)
+        .filter(pl.col(_MATURED) <= now)
     )
     asked = inputs.scan(dataset.view.name, days=days).drop(DAY)
     labelled = asked.join(labels, on=list(label.keys), how="left", maintain_order="left").collect()
@@ -91,7 +141,7 @@ def build_training_dataset(
         "left out: label not in yet": immature,
         "left out: gap between the parts": len(labelled) - len(rows) - undecided - immature,
     }
-    return publish(platform, catalogue, dataset, rows, None, run, inputs, checks=[check, *leaks], facts=facts)
+    return DividedRows(rows=rows, checks=(check, *leaks), facts=facts)
 
 
 def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> Materialization:
@@ -104,40 +154,10 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
         ModelError: when the training dataset has no rows to learn from or to be judged by.
     """
     inputs = Inputs.pin(platform, catalogue, model, None)
-    label = model.training.label.value
-    spine = [c for columns in model.baselines.values() for c in columns]
-    wanted = list(dict.fromkeys([*model.inputs, *spine, label, SPLIT, PREDICTION_TIME]))
-    rows = inputs.scan(model.training.name).select(wanted).collect()
-    parts = {str(key[0]): part for key, part in rows.group_by(SPLIT, maintain_order=True)}
-    for part in ("fit", "select", "report"):
-        if part not in parts:
-            msg = (
-                f"model {model.name}: its training dataset has no {part} rows; materialize more days or move the split"
-            )
-            raise ModelError(msg)
-    truth = {part: frame.get_column(label).cast(pl.Float64).to_numpy() for part, frame in parts.items()}
-    preparation = Preparation.fit(parts["fit"], inputs=model.inputs, categories=model.categories)
-    run.say(f"fitting on {len(parts['fit']):,} rows of {len(model.inputs)} inputs")
-    booster = fit_lightgbm(
-        model.learner, preparation, parts["fit"], truth["fit"], (parts["select"], truth["select"]), run=run
-    )
-    chosen = performance(truth["select"], booster.predict(preparation.encode(parts["select"])))
-    learned = parts["fit"]
-    if model.learner.refit:
-        learned = pl.concat([parts["fit"], parts["select"]])
-        trees = booster.best_iteration if booster.best_iteration > 0 else booster.num_trees()
-        run.say(f"fitting {trees} trees anew on {len(learned):,} rows")
-        preparation = Preparation.fit(learned, inputs=model.inputs, categories=model.categories)
-        booster = fit_lightgbm(
-            replace(model.learner, rounds=trees),
-            preparation,
-            learned,
-            np.concatenate([truth["fit"], truth["select"]]),
-            None,
-            run=run,
-        )
+    fitted = fit(model, inputs.scan(model.training.name), run=run)
+    booster, preparation, parts, truth = fitted.booster, fitted.preparation, fitted.parts, fitted.truth
     scores = np.asarray(booster.predict(preparation.encode(parts["report"])))
-    measured = {"select": chosen, "report": performance(truth["report"], scores)}
+    measured = {"select": fitted.chosen, "report": performance(truth["report"], scores)}
     baselines = _baselines(model, parts, truth)
     check = _beats_baselines(measured["report"], baselines)
     asset = asset_name(catalogue.name, model.name)
@@ -149,6 +169,7 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
         "fingerprint": catalogue.fingerprints[model.name],
         "training_dataset": asset_name(catalogue.name, model.training.name),
         "training_dataset_version": str(inputs.versions[model.training.name]),
+        **environment(),
     }
     picture = picture_of_model(truth["report"], scores, _gains(booster, preparation))
     metrics = {f"{part}_{name}": v for part, found in measured.items() for name, v in found.to_dict().items()}
@@ -196,9 +217,9 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
         days=None,
         version=logged.version,
         uri=logged.uri,
-        rows={None: len(learned)},
+        rows={None: fitted.learned},
         hashes={},
-        digest=_digest(booster),
+        digest=fitted.digest,
         is_new=True,
         inputs=inputs.versions,
         preview=_gains(booster, preparation).head(10),
@@ -209,6 +230,62 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
     return enter(platform, catalogue, made, run)
 
 
+def fit(model: Model, dataset: pl.LazyFrame, *, run: Run, threads: int | None = None) -> FittedModel:
+    """Fit on *fit* and stop early on *select*; it registers nothing.
+
+    Args:
+        model: what is declared.
+        dataset: the rows of its training dataset.
+        run: where progress is said.
+        threads: how many LightGBM uses; None for as many as the machine has.
+
+    Raises:
+        ModelError: when the training dataset has no rows to learn from or to be judged by.
+    """
+    label = model.training.label.value
+    spine = [c for columns in model.baselines.values() for c in columns]
+    wanted = list(dict.fromkeys([*model.inputs, *spine, label, SPLIT, PREDICTION_TIME]))
+    rows = dataset.select(wanted).collect()
+    parts = {str(key[0]): part for key, part in rows.group_by(SPLIT, maintain_order=True)}
+    for part in ("fit", "select", "report"):
+        if part not in parts:
+            msg = (
+                f"model {model.name}: its training dataset has no {part} rows; materialize more days or move the split"
+            )
+            raise ModelError(msg)
+    truth = {part: frame.get_column(label).cast(pl.Float64).to_numpy() for part, frame in parts.items()}
+    preparation = Preparation.fit(parts["fit"], inputs=model.inputs, categories=model.categories)
+    run.say(f"fitting on {len(parts['fit']):,} rows of {len(model.inputs)} inputs")
+    booster = fit_lightgbm(
+        model.learner,
+        preparation,
+        parts["fit"],
+        truth["fit"],
+        (parts["select"], truth["select"]),
+        run=run,
+        threads=threads,
+    )
+    chosen = performance(truth["select"], booster.predict(preparation.encode(parts["select"])))
+    learned = parts["fit"]
+    if model.learner.refit:
+        learned = pl.concat([parts["fit"], parts["select"]])
+        trees = booster.best_iteration if booster.best_iteration > 0 else booster.num_trees()
+        run.say(f"fitting {trees} trees anew on {len(learned):,} rows")
+        preparation = Preparation.fit(learned, inputs=model.inputs, categories=model.categories)
+        booster = fit_lightgbm(
+            replace(model.learner, rounds=trees),
+            preparation,
+            learned,
+            np.concatenate([truth["fit"], truth["select"]]),
+            None,
+            run=run,
+            threads=threads,
+        )
+    return FittedModel(
+        booster=booster, preparation=preparation, parts=parts, truth=truth, learned=len(learned), chosen=chosen
+    )
+
+
 def fit_lightgbm(
     learner: LightGBM,
     preparation: Preparation,
@@ -217,6 +294,7 @@ def fit_lightgbm(
     held: tuple[pl.DataFrame, npt.NDArray[np.float64]] | None,
     *,
     run: Run,
+    threads: int | None = None,
 ) -> lightgbm.Booster:
     """Grow the trees: the same bits for the same rows, settings and machine.
 
@@ -227,6 +305,7 @@ def fit_lightgbm(
         truth: its outcomes, 0 or 1.
         held: rows and outcomes that decide when to stop; None to grow `learner.rounds` trees.
         run: where progress is said.
+        threads: how many are used; None for as many as the machine has.
     """
     import lightgbm
 
@@ -238,7 +317,7 @@ def fit_lightgbm(
         "seed": learner.seed,
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": os.cpu_count() or 1,
+        "num_threads": threads or os.cpu_count() or 1,
     }
     names = list(preparation.inputs)
     categories = [name for name in names if name in preparation.levels]
@@ -331,9 +410,3 @@ def _manifest(platform: Platform, catalogue: Catalogue, model: Model, inputs: In
             if name != dataset.name
         },
     }
-
-
-def _digest(booster: lightgbm.Booster) -> str:
-    import hashlib
-
-    return hashlib.blake2b(booster.model_to_string().encode(), digest_size=16).hexdigest()
