@@ -112,8 +112,10 @@ def _weighted_auc(truth: Floats, probability: Floats) -> Callable[[Floats], floa
 
     def auc(weights: Floats) -> float:
         weighed = weights[order]
-        positives = np.add.reduceat(weighed * positive, starts)
-        negatives = np.add.reduceat(weighed * (1 - positive), starts)
+        positives = weighed * positive
+        negatives = weighed - positives
+        if len(starts) < len(order):  # ties
+            positives, negatives = np.add.reduceat(positives, starts), np.add.reduceat(negatives, starts)
         pairs = positives.sum() * negatives.sum()
         if not pairs:
             return float("nan")
