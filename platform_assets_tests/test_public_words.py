@@ -167,7 +167,18 @@ FIELDS: dict[type, tuple[str, ...]] = {
         "max_stale",
     ),
     views.TimeSplit: ("select_from", "report_from", "report_until", "gap"),
-    models.Predictions: ("name", "description", "owners", "tags", "freshness", "model", "first"),
+    models.Predictions: (
+        "name",
+        "description",
+        "owners",
+        "tags",
+        "freshness",
+        "model",
+        "first",
+        "version",
+        "reasons",
+        "reasons_from",
+    ),
     models.Outcomes: ("name", "description", "owners", "tags", "freshness", "predictions"),
 }
 

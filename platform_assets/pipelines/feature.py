@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import polars as pl
 
@@ -148,7 +148,7 @@ def compute_view(platform: Platform, catalogue: Catalogue, view: FeatureView, da
     rows = _produced(spine, view.event_time, window).collect()
     verdict = require_contract(catalogue, view, rows, view.schema, policy="fail")
     joined = verdict.good.with_columns(view.prediction_time.expr().alias(PREDICTION_TIME))
-    facts = {group.name: _slice(view, group, inputs, days) for group in view.groups}
+    facts = slices_of_groups(view, inputs, days)
     joined = join_selections(joined, facts, view.features, known=view.known)
     kept = CheckResult(
         name=SPINE_KEPT,
@@ -177,6 +177,14 @@ def compute_view(platform: Platform, catalogue: Catalogue, view: FeatureView, da
         facts={"features as known": view.known, **missing},
         checks=[contract_check(verdict, policy="fail"), kept, as_known_then(view, joined, facts)],
     )
+
+
+def slices_of_groups(
+    view: FeatureView, inputs: Inputs, days: Days, *, names: Collection[str] | None = None
+) -> dict[str, pl.LazyFrame]:
+    """Per feature group of a view (or of `names` alone) the rows that its `days` are joined from, as pinned."""
+    wanted = [group for group in view.groups if names is None or group.name in names]
+    return {group.name: _slice(view, group, inputs, days) for group in wanted}
 
 
 def join_selections(

@@ -15,7 +15,7 @@ from functools import cached_property
 
 from platform_assets.declarations.catalogue import Catalogue, Reach, calendar, days_affected, days_read, reach
 from platform_assets.declarations.declaration import Declaration
-from platform_assets.declarations.models import Model
+from platform_assets.declarations.models import Model, Predictions
 from platform_assets.declarations.names import asset_name, table_folder
 from platform_assets.declarations.tables import Source
 from platform_assets.declarations.times import ONE_DAY, Days, day_ranges
@@ -224,6 +224,8 @@ def _stale_by_input(
     steps: Mapping[str, Step],
 ) -> Iterator[tuple[str, date | None]]:
     for read in there.catalogue.inputs(declaration):
+        if isinstance(declaration, Predictions) and isinstance(read, Model) and declaration.version is not None:
+            continue  # the version is named in the declaration, so that another one is changed code
         reason = f"{read.name} changed"
         if read.name in steps:
             for day in _reached(declaration, read, steps[read.name].days, candidates):

@@ -150,6 +150,8 @@ late_arrival_predictions = Predictions(
     description="The champion's probability for every flight from October on, as it stood an hour before departure.",
     model=late_arrival_model,
     first=date(2013, 10, 1),
+    reasons=3,
+    reasons_from=0.3,
     freshness=within(hours=36),
     owners=_OWNERS,
     tags=_TAGS,
