@@ -314,6 +314,8 @@ return_predictions = Predictions(
     description="The champion's probability for every order.",
     model=return_model,
     first=PREDICTED_FROM,
+    reasons=2,
+    reasons_from=0.5,
     owners=_OWNERS,
 )
 

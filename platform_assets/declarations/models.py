@@ -90,9 +90,11 @@ class Model(Declaration):
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions(Declaration):
-    """What the champion says of every row of the view, day by day from `first` on.
+    """What the champion (or a named `version`) says of every row of the view, day by day from `first` on.
 
-    Where a promotion chooses the champion, `promotion` names it, so that it comes first.
+    Where a promotion chooses the champion, `promotion` names it, so that it comes first. With `reasons`, a row
+    carries the inputs that moved its probability most. Finding them costs some fifty times what scoring does, so
+    that only rows with a probability of `reasons_from` or more carry them.
     """
 
     kind: ClassVar[str] = "predictions"
@@ -100,9 +102,20 @@ class Predictions(Declaration):
     model: Model
     first: date
     promotion: Promotion | None = None
+    version: int | None = None
+    reasons: int = 0
+    reasons_from: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.version is not None and self.version < 1:
+            self._refuse(
+                f"version={self.version} is no version of a model; they count from 1, and None is the champion"
+            )
+        if not 0 <= self.reasons <= len(self.model.inputs):
+            self._refuse(f"reasons={self.reasons}; its model has {len(self.model.inputs)} inputs that could be one")
+        if not 0 <= self.reasons_from <= 1:
+            self._refuse(f"reasons_from={self.reasons_from} is no probability; write 0.3, or 0 to explain every row")
         days = self.view.partitions
         if self.first < days.first or (days.last is not None and self.first > days.last):
             self._refuse(
@@ -162,11 +175,34 @@ class Predictions(Declaration):
                 description="Version of the model in MLflow's registry.",
             ),
             Column(
+                name="view_version",
+                dtype=pl.Int64(),
+                nullable=False,
+                description=f"Version of {self.view.name} that last changed the row's day: there the row's inputs are.",
+            ),
+            Column(
                 name="in_sample",
                 dtype=pl.Boolean(),
                 nullable=False,
                 description="Whether the model may have learned from a row of that time; never count it as performance.",
             ),
+            *(self._reason_columns if self.reasons else ()),
+            *(column for column in self.view.columns if column.name in self.age_columns),
+        )
+
+    @property
+    def age_columns(self) -> tuple[str, ...]:
+        """The view's columns that tell how old its features are."""
+        return tuple(selection.age_column for selection in self.view.features if selection.age)
+
+    @property
+    def _reason_columns(self) -> tuple[Column, ...]:
+        which = f"The {self.reasons} inputs that moved the probability most, most first"
+        bound = f"; null below a probability of {self.reasons_from}" if self.reasons_from else ""
+        told = "What each reason adds to the log odds, in the order of the reasons"
+        return (
+            Column(name="reasons", dtype=pl.List(pl.String()), description=f"{which}{bound}."),
+            Column(name="contributions", dtype=pl.List(pl.Float64()), description=f"{told}{bound}."),
         )
 
 

@@ -22,6 +22,7 @@ SPINE_KEPT = "spine_kept"
 SPLITS_FILLED = "splits_filled"
 BEATS_BASELINES = "beats_baselines"
 EVERY_ROW_SCORED = "every_row_scored"
+AS_TRAINED = "as_trained"
 LABELS_IN = "labels_in"
 KNOWS_NO_FUTURE = "knows_no_future"
 AS_KNOWN_THEN = "as_known_then"
@@ -79,7 +80,11 @@ def checks_of(declaration: Declaration) -> tuple[Check, ...]:
         return (Check(name=PROMOTED, asks=asks, blocking=False),)
     elif isinstance(declaration, Predictions):
         asks = "Has every row of the view a probability between 0 and 1?"
-        return (Check(name=EVERY_ROW_SCORED, asks=asks, blocking=True), not_empty, complete)
+        scored = Check(name=EVERY_ROW_SCORED, asks=asks, blocking=True)
+        again = Check(
+            name=AS_TRAINED, asks="Does a sample, joined and scored again as in training, agree exactly?", blocking=True
+        )
+        return (scored, again, not_empty, complete)
     elif isinstance(declaration, Outcomes):
         asks = "Have any of the predictions come to a yes or no?"
         return (Check(name=LABELS_IN, asks=asks, blocking=False), not_empty, complete)

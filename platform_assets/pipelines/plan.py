@@ -232,7 +232,7 @@ def _stale_by_input(
     candidates: set[date | None],
     steps: Mapping[str, Step],
 ) -> Iterator[tuple[str, date | None]]:
-    for read in there.catalogue.inputs(declaration):
+    for read in _followed(there.catalogue, declaration):
         reason = f"{read.name} changed"
         if read.name in steps:
             for day in _reached(declaration, read, steps[read.name].days, candidates):
@@ -258,6 +258,14 @@ def _stale_by_input(
             # A version that the table no longer has, or does not have yet, was of another table.
             if then is None or then > current or newest > then:
                 yield reason, day
+
+
+def _followed(catalogue: Catalogue, declaration: Declaration) -> Sequence[Declaration]:
+    """The inputs whose changes reach a declaration: no model whose version it names, where another is changed code."""
+    inputs = catalogue.inputs(declaration)
+    if isinstance(declaration, Predictions) and declaration.version is not None:
+        return [read for read in inputs if not isinstance(read, Model | Promotion)]
+    return inputs
 
 
 def _newest_reached(extent: Reach, changed: Mapping[date | None, int]) -> dict[date, int]:

@@ -109,8 +109,15 @@ class Inputs:
     versions: Mapping[str, int]
 
     @staticmethod
-    def pin(platform: Platform, catalogue: Catalogue, declaration: Declaration, days: Days | None) -> Inputs:
-        """Look up the version of every input, and see that the days which will be read are there.
+    def pin(
+        platform: Platform,
+        catalogue: Catalogue,
+        declaration: Declaration,
+        days: Days | None,
+        *,
+        given: Mapping[str, int] | None = None,
+    ) -> Inputs:
+        """Look up the version of every input that is not `given`, and see that the days which will be read are there.
 
         Raises:
             TableMissing: naming the input, or its days, that have not been materialized.
@@ -119,6 +126,8 @@ class Inputs:
         wanted = asset_name(catalogue.name, declaration.name)
         for read in catalogue.inputs(declaration):
             version = version_for(platform, catalogue, declaration, read)
+            if given and read.name in given:
+                version = given[read.name]
             if version is None:
                 needed = asset_name(catalogue.name, read.name)
                 msg = f"{wanted} reads {needed}, which has not been materialized yet; materialize {needed} first"

@@ -73,6 +73,14 @@ class LoadedModel:
         """The probability of the positive outcome for each row; columns are matched by name."""
         return np.asarray(self.booster.predict(self.preparation.encode(rows), num_threads=os.cpu_count() or 1))
 
+    def contributions(self, rows: pl.DataFrame) -> npt.NDArray[np.float64]:
+        """What each input adds to the log odds of each row, in the order of the inputs (SHAP values of the trees)."""
+        matrix = self.preparation.encode(rows)
+        if not len(matrix):
+            return np.zeros((0, len(self.preparation.inputs)))
+        found = self.booster.predict(matrix, pred_contrib=True, num_threads=os.cpu_count() or 1)
+        return np.asarray(found)[:, :-1]  # the last is the expected value
+
 
 @dataclass(frozen=True)
 class Registry:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,19 @@ def test_a_renamed_column_is_named() -> None:
 def test_a_wrong_type_is_named(columns: dict[str, Any], culprit: str) -> None:
     with pytest.raises(ModelError, match=f"text for its categories and numbers for the rest, but was given {culprit}"):
         encode(count=[1], **columns)
+
+
+def test_a_polars_categorical_and_a_date_are_named() -> None:
+    rows = pl.DataFrame({"size": [date(2024, 1, 1)], "kind": ["pear"], "count": [1]})
+    with pytest.raises(ModelError, match=r"was given size \(Date\), kind \(Categorical"):
+        PREPARATION.encode(rows.with_columns(pl.col("kind").cast(pl.Categorical)))
+
+
+@pytest.mark.parametrize("dtype", [pl.Int8, pl.Int64, pl.UInt32, pl.Float32, pl.Float64])
+def test_any_number_with_nulls_gives_the_same_matrix(dtype: pl.DataType) -> None:
+    rows = pl.DataFrame({"size": [1, None], "kind": ["pear", "apple"], "count": [None, 3]})
+    found = PREPARATION.encode(rows.with_columns(pl.col("size", "count").cast(dtype)))
+    np.testing.assert_array_equal(found, [[1.0, 1.0, np.nan], [np.nan, 0.0, 3.0]])
 
 
 def test_it_comes_back_from_storage_as_it_was() -> None:

@@ -166,6 +166,8 @@ late_arrival_predictions = Predictions(
     model=late_arrival_model,
     promotion=late_arrival_promotion,
     first=date(2013, 10, 1),
+    reasons=3,
+    reasons_from=0.3,
     freshness=within(hours=36),
     owners=_OWNERS,
     tags=_TAGS,

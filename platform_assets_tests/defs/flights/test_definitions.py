@@ -131,7 +131,16 @@ def test_what_the_platform_puts_together_tells_where_each_column_is_from(graph: 
             for dep in deps:
                 assert dep.column_name in inputs[dep.asset_key]
         # What is left is made on the spot: the spine's own columns, the split, the score and what goes with it.
-        made = {"prediction_id", "probability", "model_version", "in_sample", "split"}
+        made = {
+            "prediction_id",
+            "probability",
+            "model_version",
+            "view_version",
+            "in_sample",
+            "reasons",
+            "contributions",
+            "split",
+        }
         if not isinstance(declaration, FeatureView):
             assert columns - set(lineage) <= made
         else:
