@@ -19,6 +19,7 @@ from platform_assets.compute import (
     point_in_time,
     preparation,
     splits,
+    uncertainty,
     windows,
 )
 from platform_assets.declarations import catalogue, declaration, models, promotion, retention, tables, times, views
@@ -49,7 +50,8 @@ PUBLIC: dict[ModuleType, set[str]] = {
     views: {"feature_view", "FeatureView", "TrainingDataset", "TimeSplit"},
     models: {"Model", "LightGBM", "Predictions", "Outcomes"},
     promotion: {"Promotion"},
-    comparison: {"Interval", "Comparison", "compare", "calibration_error", "by_slice"},
+    uncertainty: {"Bounds", "Uncertainty", "uncertainty"},
+    comparison: {"Interval", "Comparison", "compare", "calibration_error", "by_slice", "losses", "weighted_auc"},
     history: {"add_rows"},
     decisions: {"Reason", "Decision", "History", "history", "decide", "settle"},
     champions: {"ModelName", "Reign", "promotion_for", "promote_by_hand", "roll_back", "reigns"},

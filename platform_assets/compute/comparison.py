@@ -49,13 +49,13 @@ def compare(
         seed: of the draws.
     """
     found, other = performance(truth, challenger), performance(truth, champion)
-    losses = _losses(truth, challenger) - _losses(truth, champion)
-    ranked, ranked_other = _weighted_auc(truth, challenger), _weighted_auc(truth, champion)
+    worse = losses(truth, challenger) - losses(truth, champion)
+    ranked, ranked_other = weighted_auc(truth, challenger), weighted_auc(truth, champion)
     random = np.random.default_rng(seed)
     by_loss, by_auc = np.empty(draws), np.full(draws, np.nan)
     for draw in range(draws):
         weights = np.bincount(random.integers(0, len(truth), len(truth)), minlength=len(truth)).astype(np.float64)
-        by_loss[draw] = weights @ losses / len(truth)
+        by_loss[draw] = weights @ worse / len(truth)
         by_auc[draw] = ranked(weights) - ranked_other(weights)
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     auc = None
@@ -99,12 +99,13 @@ def by_slice(
     return pl.DataFrame(found, schema=schema, orient="row")
 
 
-def _losses(truth: Floats, probability: Floats) -> Floats:
+def losses(truth: Floats, probability: Floats) -> Floats:
+    """The negative log likelihood of each outcome, in nats."""
     clipped = np.clip(probability, 1e-15, 1 - 1e-15)
     return np.where(truth == 1, -np.log(clipped), -np.log1p(-clipped))
 
 
-def _weighted_auc(truth: Floats, probability: Floats) -> Callable[[Floats], float]:
+def weighted_auc(truth: Floats, probability: Floats) -> Callable[[Floats], float]:
     """The AUC of rows that count so often as their weights say, ties counting half; NaN with a single outcome."""
     order = np.argsort(probability, kind="stable")
     ranked, positive = probability[order], truth[order]

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from platform_assets.compute.comparison import calibration_error
 from platform_assets.compute.metrics import Averages, Performance, performance
 from platform_assets.compute.preparation import Preparation
 from platform_assets.compute.splits import split_by_time
+from platform_assets.compute.uncertainty import Bounds, uncertainty
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.models import LightGBM, Model
 from platform_assets.declarations.names import DAY, asset_name
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     import lightgbm
     import numpy.typing as npt
 
+CONFIDENCE = 0.95
+DRAWS = 400
 _MATURED = "__matured"
 _LABEL_DAY = "__label_day"
 
@@ -158,6 +162,8 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
     booster, preparation, parts, truth = fitted.booster, fitted.preparation, fitted.parts, fitted.truth
     scores = np.asarray(booster.predict(preparation.encode(parts["report"])))
     measured = {"select": fitted.chosen, "report": performance(truth["report"], scores)}
+    bounds = _bounds_on_report(model, fitted, scores)
+    error = calibration_error(truth["report"], scores)
     baselines = _baselines(model, parts, truth)
     check = _beats_baselines(measured["report"], baselines)
     asset = asset_name(catalogue.name, model.name)
@@ -173,6 +179,8 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
     }
     picture = picture_of_model(truth["report"], scores, _gains(booster, preparation))
     metrics = {f"{part}_{name}": v for part, found in measured.items() for name, v in found.to_dict().items()}
+    metrics["report_calibration_error"] = error
+    metrics |= {f"report_{name}_{end}": v for name, b in bounds.items() for end, v in asdict(b).items()}
     metrics |= {f"baseline_{name.replace(' ', '_')}_auc": found.auc or 0.5 for name, found in baselines.items()}
     with platform.registry.run(catalogue.name, name=model.name, tags=tags, description=model.description) as run_id:
         run.say("logging to MLflow")
@@ -209,6 +217,12 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
         "inputs": len(model.inputs),
         "AUC on report": measured["report"].auc,
         "log loss on report": measured["report"].log_loss,
+        "calibration error on report": error,
+        **{
+            f"{said} on report, 95% interval": f"{bounds[name].low:.4f} to {bounds[name].high:.4f}"
+            for name, said in (("auc", "AUC"), ("log_loss", "log loss"))
+            if name in bounds
+        },
         "AUC on select": measured["select"].auc,
         **{f"AUC of {name}": found.auc for name, found in baselines.items()},
     }
@@ -360,6 +374,18 @@ def _baselines(
         name: performance(truth["report"], Averages.fit(learned, by=by, label=label).predict(parts["report"]))
         for name, by in declared.items()
     }
+
+
+def _bounds_on_report(model: Model, fitted: FittedModel, scores: npt.NDArray[np.float64]) -> dict[str, Bounds]:
+    """The intervals that can be told, by figure; none where *report* is a single day."""
+    day = model.training.view.partitions.day_of(pl.col(PREDICTION_TIME))
+    days = fitted.parts["report"].select(day.to_physical().alias(DAY)).get_column(DAY).to_numpy()
+    found = uncertainty(
+        fitted.truth["report"], scores, days, confidence=CONFIDENCE, draws=DRAWS, seed=model.learner.seed
+    )
+    if found is None:
+        return {}
+    return {"log_loss": found.log_loss} | ({"auc": found.auc} if found.auc else {})
 
 
 def _beats_baselines(found: Performance, baselines: Mapping[str, Performance]) -> CheckResult:

@@ -18,9 +18,12 @@ from platform_assets.declarations.names import table_folder
 from platform_assets.declarations.times import Days
 from platform_assets.errors import ModelError, TableMissing
 from platform_assets.lake import ledger
+from platform_assets.pipelines import training
 from platform_assets.pipelines.run import CheckResult, Materialization, Platform
 from platform_assets.pipelines.summary import summarize
 from platform_assets_tests import shop
+from platform_assets_tests.reference.comparison import naive_calibration_error
+from platform_assets_tests.reference.uncertainty import naive_uncertainty
 
 SPLIT = shop.returns_dataset.split
 TO_DATASET = [
@@ -93,6 +96,20 @@ def test_the_logged_figures_are_those_of_the_loaded_model(there: Platform) -> No
     metrics = there.registry.metrics("shop", "return_model", 1)
     assert found.auc == pytest.approx(metrics["report_auc"], abs=1e-12)
     assert found.log_loss == pytest.approx(metrics["report_log_loss"], abs=1e-12)
+
+
+def test_the_figures_on_report_have_intervals_and_a_calibration_error(there: Platform) -> None:
+    report = table(there, "returns_dataset").filter(pl.col("split") == "report")
+    truth = report["returned"].cast(pl.Float64).to_numpy()
+    scores = there.registry.load("shop", "return_model", 1).score(report)
+    days = report.select(shop.OPEN.day_of(pl.col("prediction_time")).cast(pl.String)).to_series().to_list()
+    draws, seed = training.DRAWS, shop.return_model.learner.seed
+    loss, auc = naive_uncertainty(truth, scores, days, confidence=0.95, draws=draws, seed=seed)
+    metrics = there.registry.metrics("shop", "return_model", 1)
+    for name, bounds in (("log_loss", loss), ("auc", auc)):
+        assert (metrics[f"report_{name}_low"], metrics[f"report_{name}_high"]) == pytest.approx(bounds, abs=1e-9)
+        assert metrics[f"report_{name}_low"] < metrics[f"report_{name}"] < metrics[f"report_{name}_high"]
+    assert metrics["report_calibration_error"] == pytest.approx(naive_calibration_error(truth, scores, 10), abs=1e-9)
 
 
 def test_the_manifest_leads_back_to_the_versions_of_every_table(there: Platform) -> None:
