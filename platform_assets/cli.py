@@ -322,7 +322,7 @@ def _prediction(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _model(text: str) -> object:
+def _registered(text: str) -> object:
     from platform_assets.registry.versions import read_model_name
 
     try:
@@ -368,7 +368,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("prediction", metavar="PREDICTION", type=_prediction, help="a prediction_id")
         if function is reproduce:
             written = "models:/NAME@ALIAS or models:/NAME/VERSION"
-            command.add_argument("model", metavar="MODEL", type=_model, help=written)
+            command.add_argument("model", metavar="MODEL", type=_registered, help=written)
         if function is usage:
             written = "GROUP.FEATURE, or a column of a feature view"
             command.add_argument("feature", metavar="FEATURE", help=written)

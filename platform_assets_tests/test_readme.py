@@ -15,6 +15,7 @@ import urllib.request
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from platform_assets import defs
@@ -173,20 +174,45 @@ def test_the_demo_again_and_the_refresh_have_nothing_to_do(clone: Path, demonstr
     assert "everything is up to date" in plan.stdout
 
 
+def _told(clone: Path, *arguments: str) -> tuple[int, str]:
+    command = [".venv/bin/platform-assets", *arguments]
+    done = subprocess.run(command, cwd=clone, env=_environment(), capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+MODEL = "models:/flights.late_arrival_model"
+
+
+@pytest.mark.slow
+def test_one_can_ask_where_it_came_from(clone: Path, demonstrated: str) -> None:
+    assert demonstrated
+    predicted = pl.scan_delta(str(clone / "data/lake/flights/late_arrival_predictions"))
+    prediction = predicted.select("prediction_id").head(1).collect().item()
+    asked = {
+        ("plan",): (0, "nothing to do"),
+        ("trace", prediction): (0, "late_arrival_model"),
+        ("reproduce", f"{MODEL}@champion"): (0, "82,609"),
+        ("usage", "origin_weather.wind_speed_mph"): (1, "not safe to drop"),
+        ("champions", MODEL): (0, "promoted"),
+    }
+    for arguments, (expected, words) in asked.items():
+        status, said = _told(clone, *arguments)
+        assert status == expected, said
+        assert words in said, said
+        # An address in full is of more use than one that is cut.
+        assert max(len(line) for line in said.splitlines() if "/" not in line) <= 80
+    assert f"`{MODEL}@champion`" in README
+    assert "`origin_weather.wind_speed_mph`" in README
+
+
 @pytest.mark.slow
 def test_maintenance_and_going_back_find_nothing_to_do(clone: Path, demonstrated: str) -> None:
     assert demonstrated
-
-    def told(*arguments: str) -> tuple[int, str]:
-        command = [".venv/bin/platform-assets", *arguments]
-        done = subprocess.run(command, cwd=clone, env=_environment(), capture_output=True, text=True)
-        return done.returncode, done.stdout + done.stderr
-
     for arguments in (["maintain", "--plan"], ["maintain"]):
-        status, said = told(*arguments)
+        status, said = _told(clone, *arguments)
         assert status == 0, said
         assert max(map(len, said.splitlines())) <= 80
-    status, said = told("set-back", "flights/departures")
+    status, said = _told(clone, "set-back", "flights/departures")
     assert (status, "there is nothing to go back from" in said) == (1, True)
     assert "nothing to do" in _make(clone, "refresh")
 
