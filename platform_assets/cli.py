@@ -11,9 +11,13 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from platform_assets.errors import PlatformError, SettingsError
 from platform_assets.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from platform_assets.registry.versions import ModelName
 
 NEXT = (
     ("make dev", "open the Dagster UI, with everything automatic switched on"),
@@ -240,19 +244,27 @@ def champions(settings: Settings, chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _model(text: str) -> object:
-    from platform_assets.pipelines.champions import ModelName
+def _model(text: str) -> ModelName:
+    from platform_assets.registry.versions import read_model_name
 
     try:
-        return ModelName.parse(text)
+        return read_model_name(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _version(text: str) -> object:
+def _version(text: str) -> ModelName:
     found = _model(text)
-    if getattr(found, "version", None) is None:
-        msg = f"{text!r} names no version; add it, for example {text.partition('@')[0]}/3"
+    if not isinstance(found.which, int):
+        msg = f"{text!r} names no version; add it, for example models:/{found.full}/3"
+        raise argparse.ArgumentTypeError(msg)
+    return found
+
+
+def _version_or_alias(text: str) -> ModelName:
+    found = _model(text)
+    if found.which is None:
+        msg = f"{text!r} names no version; write models:/{found.full}@champion or models:/{found.full}/3"
         raise argparse.ArgumentTypeError(msg)
     return found
 
@@ -322,15 +334,6 @@ def _prediction(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _registered(text: str) -> object:
-    from platform_assets.registry.versions import read_model_name
-
-    try:
-        return read_model_name(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="platform-assets", description=__doc__.split(":", 1)[1].strip().capitalize())
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -368,7 +371,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("prediction", metavar="PREDICTION", type=_prediction, help="a prediction_id")
         if function is reproduce:
             written = "models:/NAME@ALIAS or models:/NAME/VERSION"
-            command.add_argument("model", metavar="MODEL", type=_registered, help=written)
+            command.add_argument("model", metavar="MODEL", type=_version_or_alias, help=written)
         if function is usage:
             written = "GROUP.FEATURE, or a column of a feature view"
             command.add_argument("feature", metavar="FEATURE", help=written)

@@ -54,7 +54,7 @@ PUBLIC: dict[ModuleType, set[str]] = {
     comparison: {"Interval", "Comparison", "compare", "calibration_error", "by_slice", "losses", "weighted_auc"},
     history: {"add_rows"},
     decisions: {"Reason", "Decision", "History", "history", "decide", "settle"},
-    champions: {"ModelName", "Reign", "promotion_for", "promote_by_hand", "roll_back", "reigns"},
+    champions: {"Reign", "promotion_for", "promote_by_hand", "roll_back", "reigns"},
     times: {
         "KnownAt",
         "after",

@@ -12,9 +12,10 @@ from platform_assets.declarations.names import registered_model
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.errors import ModelError, SettingsError
 from platform_assets.orchestration.resources import resources
-from platform_assets.pipelines.champions import ModelName, Reign, promote_by_hand, promotion_for, reigns, roll_back
+from platform_assets.pipelines.champions import Reign, promote_by_hand, promotion_for, reigns, roll_back
 from platform_assets.pipelines.decisions import Decision
 from platform_assets.pipelines.run import Platform, Run
+from platform_assets.registry.versions import ModelName
 from platform_assets.settings import Settings
 
 _MOMENT = timedelta(microseconds=1)
@@ -25,10 +26,10 @@ def promote(
     settings: Settings, catalogues: Sequence[Catalogue], model: ModelName, reason: str, *, as_json: bool
 ) -> str:
     """Make a version champion, and tell who it was before."""
-    assert model.version is not None  # noqa: S101 - the command asks for one
+    assert isinstance(model.which, int)  # noqa: S101 - the command asks for one
     platform, catalogue, promotion = _find(settings, catalogues, model)
     made = promote_by_hand(
-        platform, catalogue, promotion, model.version, _run("promote"), reason=reason, who=getpass.getuser()
+        platform, catalogue, promotion, model.which, _run("promote"), reason=reason, who=getpass.getuser()
     )
     return _say(catalogue, promotion, made, as_json=as_json)
 
@@ -100,9 +101,9 @@ def _find(
     catalogue = next((c for c in catalogues if c.name == model.catalogue), None)
     if catalogue is None:
         known = ", ".join(c.name for c in catalogues) or "none"
-        msg = f"model {model.catalogue}.{model.name} is of no project; there are {known}"
+        msg = f"model {model.full} is of no project; there are {known}"
         raise ModelError(msg)
-    return resources(settings)["platform"].open(), catalogue, promotion_for(catalogue, model.name)
+    return resources(settings)["platform"].open(), catalogue, promotion_for(catalogue, model.model)
 
 
 def _run(command: str) -> Run:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from platform_assets.declarations.catalogue import Catalogue
-from platform_assets.declarations.declaration import NAME
 from platform_assets.declarations.names import registered_model
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.errors import ModelError
@@ -27,32 +25,6 @@ from platform_assets.pipelines.decisions import (
 from platform_assets.pipelines.run import Platform, Run
 
 _SAID = "said"
-_URI = re.compile(rf"(?:models:/)?({NAME.pattern})\.({NAME.pattern})(?:/([1-9]\d*))?(?:@champion)?")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelName:
-    """A model as MLflow writes it: `models:/shop.return_model/3`; `version` is None where none is named."""
-
-    catalogue: str
-    name: str
-    version: int | None
-
-    @staticmethod
-    def parse(text: str) -> ModelName:
-        """Read `models:/NAME/VERSION`, `models:/NAME`, `models:/NAME@champion` or the bare name.
-
-        Raises:
-            ValueError: when it is none of these.
-        """
-        found = _URI.fullmatch(text)
-        if found is None:
-            msg = f"{text!r} is not a model; write it as MLflow does, for example models:/shop.return_model/3"
-            raise ValueError(msg)
-        # NAME has a group of its own.
-        return ModelName(
-            catalogue=found.group(1), name=found.group(3), version=int(found.group(5)) if found.group(5) else None
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

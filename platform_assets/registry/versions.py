@@ -12,23 +12,23 @@ from platform_assets.errors import NotFound
 from platform_assets.registry.models import Registry
 
 _WRITTEN = re.compile(
-    r"models:/(?P<catalogue>[a-z0-9_]+)\.(?P<model>[a-z0-9_]+)(?:@(?P<alias>[^/@\s]+)|/(?P<version>\d+))"
+    r"models:/(?P<catalogue>[a-z0-9_]+)\.(?P<model>[a-z0-9_]+)(?:@(?P<alias>[^/@\s]+)|/(?P<version>[1-9]\d*))?"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelName:
-    """A model version as MLflow writes it.
+    """A model, or a version of it, as MLflow writes it.
 
     Attributes:
         catalogue: the project.
         model: the declared model's name.
-        which: a version, or an alias.
+        which: a version, or an alias; None where the model as a whole is meant.
     """
 
     catalogue: str
     model: str
-    which: int | str
+    which: int | str | None
 
     @property
     def full(self) -> str:
@@ -36,6 +36,8 @@ class ModelName:
         return f"{self.catalogue}.{self.model}"
 
     def __str__(self) -> str:
+        if self.which is None:
+            return f"models:/{self.full}"
         return f"models:/{self.full}{'/' if isinstance(self.which, int) else '@'}{self.which}"
 
 
@@ -61,18 +63,19 @@ class RegisteredVersion:
 
 
 def read_model_name(text: str) -> ModelName:
-    """Read `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
+    """Read `models:/NAME@ALIAS`, `models:/NAME/VERSION`, or `models:/NAME` where the model as a whole is meant.
 
     Raises:
-        ValueError: when it is neither.
+        ValueError: when it is none of these.
     """
     found = _WRITTEN.fullmatch(text)
     if found is None:
         msg = (
-            f"{text!r} names no model version; write models:/shop.return_model@champion or models:/shop.return_model/3"
+            f"{text!r} names no model; write it as MLflow does: models:/shop.return_model@champion, "
+            "models:/shop.return_model/3 or models:/shop.return_model"
         )
         raise ValueError(msg)
-    which = found["alias"] or int(found["version"])
+    which = found["alias"] or (int(found["version"]) if found["version"] else None)
     return ModelName(catalogue=found["catalogue"], model=found["model"], which=which)
 
 

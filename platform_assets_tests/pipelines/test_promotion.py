@@ -16,7 +16,7 @@ from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.names import table_folder
 from platform_assets.errors import ModelError, TableMissing
 from platform_assets.pipelines import decisions
-from platform_assets.pipelines.champions import ModelName, promote_by_hand, promotion_for, reigns, roll_back
+from platform_assets.pipelines.champions import promote_by_hand, promotion_for, reigns, roll_back
 from platform_assets.pipelines.decisions import Decision, History, history
 from platform_assets.pipelines.materialize import materialize
 from platform_assets.pipelines.plan import plan
@@ -364,25 +364,6 @@ def test_many_at_once_are_put_in_a_row(better: Platform) -> None:
     assert all("is champion already" in str(error) for error in errors)
     assert len(known(better).decisions) == 2 + 4 - len(errors)
     require_one_truth(better)
-
-
-@pytest.mark.parametrize(
-    ("text", "wanted"),
-    [
-        ("models:/shop.return_model/3", ("shop", "return_model", 3)),
-        ("models:/shop.return_model@champion", ("shop", "return_model", None)),
-        ("shop.return_model", ("shop", "return_model", None)),
-    ],
-)
-def test_models_are_named_as_mlflow_names_them(text: str, wanted: tuple[str, str, int | None]) -> None:
-    found = ModelName.parse(text)
-    assert (found.catalogue, found.name, found.version) == wanted
-
-
-@pytest.mark.parametrize("text", ["return_model", "models:/shop.return_model/0", "models:/a.b/x", "runs:/a.b", ""])
-def test_what_is_no_model_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a model; write it as MLflow does"):
-        ModelName.parse(text)
 
 
 def test_a_model_without_promotion_keeps_no_record() -> None:

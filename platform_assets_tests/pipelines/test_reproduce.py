@@ -193,13 +193,34 @@ def test_a_model_whose_files_are_gone_is_said_to_be(shop_copy: Platform, monkeyp
 
 
 @pytest.mark.parametrize(
-    "text", ["", "return_model", "models:/return_model/1", "models:/shop.return_model", "models:/shop.return_model/x"]
+    "text",
+    [
+        "",
+        "return_model",
+        "models:/return_model/1",
+        "models:/shop.return_model/0",
+        "models:/shop.return_model/x",
+        "runs:/a.b",
+    ],
 )
-def test_what_names_no_version_is_told_how_one_reads(text: str) -> None:
+def test_what_names_no_model_is_told_how_one_reads(text: str) -> None:
     with pytest.raises(
-        ValueError, match=r"names no model version; write models:/shop\.return_model@champion or models:"
+        ValueError, match=r"names no model; write it as MLflow does: models:/shop\.return_model@champion"
     ):
         read_model_name(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "which"),
+    [
+        ("models:/shop.return_model/3", 3),
+        ("models:/shop.return_model@champion", "champion"),
+        ("models:/shop.return_model", None),
+    ],
+)
+def test_models_are_named_as_mlflow_names_them(text: str, which: int | str | None) -> None:
+    found = read_model_name(text)
+    assert (found.full, found.which, str(found)) == ("shop.return_model", which, text)
 
 
 @pytest.mark.parametrize(
