@@ -19,6 +19,8 @@ Entities = npt.NDArray[np.int32]
 
 NEVER = int(np.iinfo(np.int64).min)
 """The time of a row that is not there."""
+LAST = int(np.iinfo(np.int64).max)
+"""The last instant there is: no question comes after it."""
 
 
 def empty_board(at: Integers) -> Integers:

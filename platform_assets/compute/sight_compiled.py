@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numba
 
-from platform_assets.compute.sight import NEVER, Entities, Integers
+from platform_assets.compute.sight import LAST, NEVER, Entities, Integers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,6 +58,8 @@ def take_in(  # noqa: C901, PLR0912 - one loop, so that it can be compiled as on
             continue
         seen = max(event[i], known[i]) if then else event[i]
         if strictly:
+            if seen == LAST:
+                continue
             seen += 1
         if event[i] < rival[e, 1] and seen > rival[e, 0]:
             continue
@@ -135,7 +137,7 @@ def carry_on(
         number = -1
         for s in range(starts[e], starts[e + 1]):
             later = board[s, 1] > newest or (board[s, 1] == newest and board[s, 2] > newest_known)
-            if held[s] >= 0 and later:
+            if held[s] >= 0 and (later or number < 0):
                 newest, newest_known, number = board[s, 1], board[s, 2], held[s]
             winner[s] = number
             event[s] = newest

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from urllib.parse import unquote
 
 import polars as pl
 from deltalake import DeltaTable
@@ -159,7 +160,8 @@ def damaged_files(table: DeltaTable, folder: Path) -> list[FileDamage]:
     found = []
     files = pl.DataFrame(table.get_add_actions(flatten=True))
     day = pl.col(f"partition.{DAY}") if f"partition.{DAY}" in files.columns else pl.lit(None, pl.Date)
-    for path, size, when in files.select("path", "size_bytes", day).iter_rows():
+    for spelled, size, when in files.select("path", "size_bytes", day).iter_rows():
+        path = unquote(spelled)
         says = _damage_of_file(folder / path, size)
         if says is not None:
             found.append(FileDamage(path=path, day=when, says=says))

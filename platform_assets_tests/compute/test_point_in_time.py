@@ -211,6 +211,23 @@ def test_twenty_thousand_rows_agree_with_every_pair_compared(
 
 
 @pytest.mark.usefixtures("steps")
+@pytest.mark.usefixtures("steps")
+@pytest.mark.parametrize("boundary", ["inclusive", "exclusive"])
+@pytest.mark.parametrize("known", ["then", "since"])
+def test_the_first_and_the_last_instant_that_there_is_are_instants_like_others(known: str, boundary: str) -> None:
+    first, last = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+    instants = [first, first + 1, 0, last - 1, last]
+    facts = [(e, k) for e in instants for k in instants]
+    for event, when_known in facts:
+        spine = pl.DataFrame({"k": [1] * 5, "t": pl.Series(instants).cast(INSTANT)})
+        row = pl.DataFrame({"k": [1], "event": [event], "known": [when_known], "v": [7]})
+        row = row.with_columns(pl.col("event", "known").cast(INSTANT))
+        found = point_in_time_join(spine, row, on=["k"], known=known, boundary=boundary, **NAMES)  # type: ignore[arg-type]
+        seen = max(event, when_known) if known == "then" else event
+        expected = [7 if (seen <= t if boundary == "inclusive" else seen < t) else None for t in instants]
+        assert found["v"].to_list() == expected, (event, when_known)
+
+
 def test_many_groups_at_once_are_joined_as_one_by_one() -> None:
     spine = DESIGN_SPINE.with_columns(j=pl.Series([1, 2, 1, 2, 1, 2]))
     by_k, by_j = (

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import polars as pl
 import pytest
+from deltalake import write_deltalake
 
 from platform_assets.errors import TableError, TableMissing
 from platform_assets.lake.tables import Lake
@@ -121,3 +123,14 @@ def test_a_file_in_the_place_of_the_folder_names_the_table(lake: Lake) -> None:
 def test_a_version_that_is_not_there_names_the_table(lake: Lake) -> None:
     with pytest.raises(TableError, match=r"cannot read the table at .*shop/orders: .*version 9"):
         lake.open(TABLE, version=9)
+
+
+def test_of_the_ledger_only_what_is_damaged_is_named(lake: Lake) -> None:
+    """Its folders are named by asset, and Delta spells the slash of a name otherwise than the disk."""
+    table = lake.path("ledger")
+    for asset in ("shop/orders", "shop/products"):
+        write_deltalake(table, pl.DataFrame({"asset": [asset], "rows": [1]}), mode="append", partition_by=["asset"])
+    assert lake.damaged_files("ledger") == []
+    lost = next(table.glob("*orders/*.parquet"))
+    lost.unlink()
+    assert [table / file.path for file in lake.damaged_files("ledger")] == [lost]
