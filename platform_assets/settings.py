@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from platform_assets.errors import SettingsError
 
 DEFAULT_DATA = Path(__file__).resolve().parent.parent / "data"
 _HIGHEST_PORT = 65_535
+_MISREAD = re.compile(r"%[0-9A-Fa-f]{2}|[\[\]*=]")
 _PREFIX = "PLATFORM_"
 _KNOWN = {"PLATFORM_DATA", "PLATFORM_HOST", "PLATFORM_PORT", "PLATFORM_MLFLOW_PORT", "PLATFORM_WEBHOOK"}
 
@@ -79,8 +81,15 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     if strangers:
         msg = f"no such setting: {', '.join(strangers)}; there are {', '.join(sorted(_KNOWN))}"
         raise SettingsError(msg)
+    data = Path(environ.get("PLATFORM_DATA") or DEFAULT_DATA).expanduser().absolute()
+    if _MISREAD.search(str(data)):
+        msg = (
+            f"the data folder {data} has a name that Delta or Polars take for something else (a %20 for a space, [a-z] "
+            "for a pattern, day=1 for a partition); name another one with PLATFORM_DATA"
+        )
+        raise SettingsError(msg)
     return Settings(
-        data=Path(environ.get("PLATFORM_DATA") or DEFAULT_DATA).expanduser().absolute(),
+        data=data,
         host=environ.get("PLATFORM_HOST") or "127.0.0.1",
         port=_port(environ, "PLATFORM_PORT", 3000),
         mlflow_port=_port(environ, "PLATFORM_MLFLOW_PORT", 5000),

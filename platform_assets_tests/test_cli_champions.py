@@ -60,8 +60,8 @@ def test_promote_roll_back_and_look_back(data: Path, capsys: pytest.CaptureFixtu
 def test_what_is_refused_is_one_sentence_and_a_status_of_one(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no version was champion before 1" in said(capsys, "rollback", MODEL, "--reason", "x", status=1)
     assert "version 1 is champion already" in said(capsys, "promote", f"{MODEL}/1", "--reason", "x", status=1)
-    assert "shop.other is not declared" in said(capsys, "champions", "shop.other", status=1)
-    assert "fleet.model is of no project; there are shop" in said(capsys, "champions", "fleet.model", status=1)
+    assert "shop.other is not declared" in said(capsys, "champions", "models:/shop.other", status=1)
+    assert "fleet.model is of no project; there are shop" in said(capsys, "champions", "models:/fleet.model", status=1)
     assert "nobody is known to have been champion then" in said(
         capsys, "champions", MODEL, "--at", "2001-01-01", status=1
     )
@@ -75,7 +75,7 @@ def test_what_is_refused_is_one_sentence_and_a_status_of_one(data: Path, capsys:
         (["promote", MODEL, "--reason", "x"], "names no version; add it, for example models:/shop.return_model/3"),
         (["promote", f"{MODEL}/2"], "the following arguments are required: --reason"),
         (["promote", f"{MODEL}/2", "--reason", " "], "it is empty; say why"),
-        (["rollback", "return_model", "--reason", "x"], "'return_model' is not a model; write it as MLflow does"),
+        (["rollback", "return_model", "--reason", "x"], "'return_model' names no model; write it as MLflow does"),
         (["champions", MODEL, "--at", "June"], "'June' is neither a day nor an instant"),
         (["champions", MODEL, "--at", "2013-06-14T12:00:00"], "is neither a day nor an instant"),
     ],

@@ -84,3 +84,13 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         match=r"the data folder .*/file cannot be written to .*; make it writable, or name another one with PLATFORM_DATA",
     ):
         found.require_writable()
+
+
+@pytest.mark.parametrize("name", ["my%20data", "[old]", "day=1", "all*"])
+def test_a_data_folder_that_the_engines_would_misread_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match=r"has a name that Delta or Polars take for something else"):
+        load_settings({"PLATFORM_DATA": f"/data/{name}/lake"})
+
+
+def test_a_data_folder_may_have_spaces_and_umlauts() -> None:
+    assert load_settings({"PLATFORM_DATA": "/My Documents/Müll, 100%"}).data == Path("/My Documents/Müll, 100%")

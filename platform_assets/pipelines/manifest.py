@@ -9,7 +9,6 @@ from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.names import asset_name
 from platform_assets.lake import ledger
 from platform_assets.lake.repair import LOST
-from platform_assets.lake.tables import Lake
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +26,7 @@ class MadeOf:
     inputs: Mapping[str, Sequence[int]]
 
 
-def manifest(lake: Lake, catalogue: Catalogue, name: str, version: int) -> dict[str, MadeOf]:
+def manifest(entries: ledger.Ledger, catalogue: Catalogue, name: str, version: int) -> dict[str, MadeOf]:
     """Everything behind a version of a table, by declaration, the table itself first.
 
     It reads the ledger and not Delta's own log, which tells neither of a run that changed nothing nor, after
@@ -39,15 +38,15 @@ def manifest(lake: Lake, catalogue: Catalogue, name: str, version: int) -> dict[
         if declaration.name not in newest:
             continue
         asset = asset_name(catalogue.name, declaration.name)
-        latest = ledger.latest(lake, asset, until=newest[declaration.name])
-        entries = [entry for entry in latest.values() if entry.fingerprint != LOST]
+        latest = entries.latest(asset, until=newest[declaration.name])
+        made = [entry for entry in latest.values() if entry.fingerprint != LOST]
         inputs = {
-            read: sorted({entry.inputs[read] for entry in entries if read in entry.inputs})
+            read: sorted({entry.inputs[read] for entry in made if read in entry.inputs})
             for read in dict.fromkeys(declaration.input_names)
         }
         found[declaration.name] = MadeOf(
             version=newest[declaration.name],
-            fingerprints=sorted({entry.fingerprint for entry in entries}),
+            fingerprints=sorted({entry.fingerprint for entry in made}),
             inputs={read: versions for read, versions in inputs.items() if versions},
         )
         for read, versions in found[declaration.name].inputs.items():

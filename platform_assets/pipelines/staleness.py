@@ -75,14 +75,14 @@ def staleness(platform: Platform, catalogue: Catalogue, *, now: datetime) -> dic
         catalogue: what is declared.
         now: days that are not over at this instant (UTC) are not looked at.
     """
-    decided = plan(platform, catalogue, now=now)
-    found = {d.name: _of_dataset(platform, catalogue, d, decided) for d in catalogue.of_kind(TrainingDataset)}
+    decided, entries = plan(platform, catalogue, now=now), ledger.read(platform.lake)
+    found = {d.name: _of_dataset(platform, catalogue, d, decided, entries) for d in catalogue.of_kind(TrainingDataset)}
     tolerated = {name for name, one in found.items() if one is not None and one.reasons and one.is_tolerable}
     if tolerated:
         decided = plan(platform, catalogue, now=now, left_alone=tolerated)
     for declaration in catalogue.declarations:
         if declaration.name not in found:
-            found[declaration.name] = _of(platform, catalogue, declaration, decided[declaration.name])
+            found[declaration.name] = _of(platform, catalogue, declaration, decided[declaration.name], entries)
     return {d.name: one for d in catalogue.declarations if (one := found[d.name]) is not None}
 
 
@@ -105,8 +105,10 @@ def say_days(days: Sequence[Days], *, most: int = _SHOWN) -> str:
     return ", ".join(map(str, days[:most])) + (f" and {len(days) - most} more ranges" if len(days) > most else "")
 
 
-def _of(platform: Platform, catalogue: Catalogue, declaration: Declaration, step: Step | None) -> Staleness | None:
-    entries = ledger.latest(platform.lake, asset_name(catalogue.name, declaration.name))
+def _of(
+    platform: Platform, catalogue: Catalogue, declaration: Declaration, step: Step | None, book: ledger.Ledger
+) -> Staleness | None:
+    entries = book.latest(asset_name(catalogue.name, declaration.name))
     if not entries:
         return None
     stale = {d for days in step.days or () for d in days} if step is not None and step.days is not None else set()
@@ -126,11 +128,10 @@ def _of(platform: Platform, catalogue: Catalogue, declaration: Declaration, step
     )
 
 
-def _of_dataset(platform: Platform, catalogue: Catalogue, dataset: TrainingDataset, decided: Plan) -> Staleness | None:
-    entry, step = (
-        ledger.latest(platform.lake, asset_name(catalogue.name, dataset.name)).get(None),
-        decided[dataset.name],
-    )
+def _of_dataset(
+    platform: Platform, catalogue: Catalogue, dataset: TrainingDataset, decided: Plan, book: ledger.Ledger
+) -> Staleness | None:
+    entry, step = book.latest(asset_name(catalogue.name, dataset.name)).get(None), decided[dataset.name]
     if entry is None:
         return None
     if step is None:
@@ -139,7 +140,7 @@ def _of_dataset(platform: Platform, catalogue: Catalogue, dataset: TrainingDatas
     changed, stale, total = None, entry.rows, entry.rows
     if GONE not in reasons:
         changed = _changed_days(platform, catalogue, dataset, entry, decided)
-        reasons = _causes(platform, catalogue, dataset, entry, decided) or reasons
+        reasons = _causes(platform, catalogue, dataset, entry, decided, book) or reasons
         rows = rows_by_day(platform, catalogue, dataset)
         total = sum(rows.values())
         stale = sum(count for day, count in rows.items() if changed is None or day in changed)
@@ -177,11 +178,16 @@ def _changed_days(
 
 
 def _causes(
-    platform: Platform, catalogue: Catalogue, dataset: TrainingDataset, entry: ledger.Entry, decided: Plan
+    platform: Platform,
+    catalogue: Catalogue,
+    dataset: TrainingDataset,
+    entry: ledger.Entry,
+    decided: Plan,
+    book: ledger.Ledger,
 ) -> tuple[str, ...]:
     """Where it began: the days of the sources, and the declarations, that changed since the dataset was made."""
     found = [] if entry.fingerprint in (catalogue.fingerprints[dataset.name], LOST) else [CODE]
-    behind = manifest(platform.lake, catalogue, dataset.name, entry.version)
+    behind = manifest(book, catalogue, dataset.name, entry.version)
     for read in (d for d in catalogue.declarations if d.name in behind and d.name != dataset.name):
         made = behind[read.name]
         if set(made.fingerprints) - {catalogue.fingerprints[read.name]}:

@@ -415,8 +415,9 @@ def _gains(booster: lightgbm.Booster, preparation: Preparation) -> pl.DataFrame:
 def _manifest(platform: Platform, catalogue: Catalogue, model: Model, inputs: Inputs) -> dict[str, object]:
     """What the model was made of, down to the versions of the sources."""
     dataset, version = model.training, inputs.versions[model.training.name]
-    made = ledger.latest(platform.lake, asset_name(catalogue.name, dataset.name), until=version)[None]
-    behind = manifest(platform.lake, catalogue, dataset.name, version)
+    entries = ledger.read(platform.lake)
+    made = entries.latest(asset_name(catalogue.name, dataset.name), until=version)[None]
+    behind = manifest(entries, catalogue, dataset.name, version)
     return {
         "model": asset_name(catalogue.name, model.name),
         "fingerprint": catalogue.fingerprints[model.name],

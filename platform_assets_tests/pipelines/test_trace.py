@@ -13,6 +13,7 @@ import pytest
 
 from platform_assets.declarations.names import DAY, table_folder
 from platform_assets.errors import NotFound
+from platform_assets.lake import ledger
 from platform_assets.lake.lookup import days_that_may_hold, why_unreadable
 from platform_assets.pipelines.addresses import Addresses
 from platform_assets.pipelines.manifest import manifest
@@ -50,7 +51,7 @@ def test_a_prediction_leads_to_its_model_and_its_tables(there: Platform) -> None
     assert (found.model.name, found.model.version, found.model.aliases) == ("shop.return_model", 1, ("champion",))
     assert found.model.training_dataset == "shop/returns_dataset"
     assert found.model.code_is_current
-    whole = manifest(there.lake, shop.CATALOGUE, "returns_dataset", found.model.training_dataset_version)
+    whole = manifest(ledger.read(there.lake), shop.CATALOGUE, "returns_dataset", found.model.training_dataset_version)
     assert {t.asset: t.versions[-1] for t in found.trained_on} == {
         f"shop/{name}": made.version for name, made in whole.items()
     }
