@@ -155,7 +155,10 @@ def test_what_is_not_there_is_one_sentence(capsys: pytest.CaptureFixture[str], a
     [
         (["trace"], "the following arguments are required: PREDICTION"),
         (["trace", "something"], "'something' is no prediction_id; one reads MODEL-vVERSION:KEYS, such as"),
-        (["reproduce", "return_model"], "'return_model' names no model; write it as MLflow does: models:/shop.return_model@"),
+        (
+            ["reproduce", "return_model"],
+            "'return_model' names no model; write it as MLflow does: models:/shop.return_model@",
+        ),
         (["usage"], "the following arguments are required: FEATURE"),
         (["plan", "--change", "x"], "unrecognized arguments: --change x"),
     ],
