@@ -329,10 +329,13 @@ def killed_at(root: str, step: int) -> None:
         if seen == step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    class Mortal(DeltaTable):
-        def create_checkpoint(self, *arguments: object) -> None:
-            die()
-            super().create_checkpoint(*arguments)
+    from platform_assets.lake import tables
+
+    checkpoint = tables._Table.create_checkpoint
+
+    def checkpointing(table: DeltaTable, *arguments: object) -> None:
+        die()
+        checkpoint(table, *arguments)
 
     unlink = Path.unlink
 
@@ -346,9 +349,7 @@ def killed_at(root: str, step: int) -> None:
         die()
         return merge(*arguments)
 
-    from platform_assets.lake import tables
-
-    tables.DeltaTable = Mortal
+    tables._Table.create_checkpoint = checkpointing
     Path.unlink = remove
     retention._merge = merging
     carried_out(lake, planned(lake, {2: PINNED}))
