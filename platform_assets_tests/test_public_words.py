@@ -11,6 +11,7 @@ import pytest
 
 from platform_assets import errors
 from platform_assets.compute import (
+    classifier,
     comparison,
     content_hash,
     contracts,
@@ -50,6 +51,7 @@ PUBLIC: dict[ModuleType, set[str]] = {
     views: {"feature_view", "FeatureView", "TrainingDataset", "TimeSplit"},
     models: {"Model", "LightGBM", "Predictions", "Outcomes"},
     promotion: {"Promotion"},
+    classifier: {"Classifier"},
     uncertainty: {"Bounds", "Uncertainty", "uncertainty"},
     comparison: {"Interval", "Comparison", "compare", "calibration_error", "by_slice", "losses", "weighted_auc"},
     history: {"add_rows"},

@@ -123,7 +123,7 @@ def _with_reasons(scored: pl.DataFrame, predictions: Predictions, model: LoadedM
     asked = scored.with_row_index("__row").filter(pl.col("probability") >= predictions.reasons_from)
     parts = []
     for part in asked.iter_slices(_AT_ONCE):
-        names, values = strongest(model.contributions(part), model.preparation.inputs, predictions.reasons)
+        names, values = strongest(model.contributions(part), model.classifier.preparation.inputs, predictions.reasons)
         parts.append(pl.DataFrame({"__row": part["__row"], "reasons": names, "contributions": values}))
     schema = {"__row": pl.UInt32, "reasons": pl.List(pl.String), "contributions": pl.List(pl.Float64)}
     found = pl.concat([pl.DataFrame(schema=schema), *parts])

@@ -20,7 +20,8 @@ from platform_assets.pipelines.inference import predict
 from platform_assets.pipelines.monitoring import judge_predictions
 from platform_assets.pipelines.promotion import promote
 from platform_assets.pipelines.run import Materialization, Platform, Run
-from platform_assets.pipelines.training import build_training_dataset, train
+from platform_assets.pipelines.training.dataset import build_training_dataset
+from platform_assets.pipelines.training.train import train
 from platform_assets.pipelines.whereabouts import whereabouts
 
 

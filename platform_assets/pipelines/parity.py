@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 
-import numpy as np
 import polars as pl
 
 from platform_assets.declarations.catalogue import Catalogue, days_read
@@ -59,7 +58,7 @@ def as_trained(
     spine = spine.join(said, on=list(predictions.keys), how="inner", maintain_order="left")
     again = join_selections(spine, slices_of_groups(view, behind, Days(day, day)), view.features, known=view.known)
     # As training does it: not through what scored the rows.
-    scores = np.asarray(model.booster.predict(model.preparation.encode(again)))
+    scores = model.classifier.score(again)
     differing = int((scores != again.get_column("__said").to_numpy()).sum()) + len(sample) - len(again)
     description = f"{len(sample):,} rows of {day}, joined and scored again as in training, agree exactly."
     if differing:

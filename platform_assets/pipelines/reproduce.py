@@ -21,7 +21,8 @@ from platform_assets.lake.tables import ENGINE_ERRORS
 from platform_assets.pipelines.environment import PREFIX, THREADS, environment
 from platform_assets.pipelines.publish import hash_of
 from platform_assets.pipelines.run import Inputs, Platform, Run
-from platform_assets.pipelines.training import FittedModel, divide_labelled, fit
+from platform_assets.pipelines.training.dataset import divide_labelled
+from platform_assets.pipelines.training.fitting import FittedModel, fit
 from platform_assets.registry.versions import ModelName, RegisteredVersion, document, find_version
 
 State = Literal["same", "differs", "gone", "not recorded", "not made"]
@@ -281,13 +282,13 @@ def _model_and_predictions(
         yield Link(kind="model", name=name, state="not made", recorded=(then or "")[:12], why=why)
         yield Link(kind="predictions", name="on report", state="not made", why="there is no model to compare")
         return
-    same = fitted.digest == then
+    same = fitted.classifier.digest == then
     yield Link(
         kind="model",
         name=name,
         state="not recorded" if then is None else "same" if same else "differs",
         recorded=(then or "")[:12],
-        found=fitted.digest[:12],
+        found=fitted.classifier.digest[:12],
         why="" if same else "the ledger has no hash of it" if then is None else "its trees are others",
     )
     yield _predictions(platform, catalogue, recorded, fitted)
@@ -295,11 +296,11 @@ def _model_and_predictions(
 
 def _predictions(platform: Platform, catalogue: Catalogue, recorded: _Recorded, fitted: FittedModel) -> Link:
     rows = fitted.parts["report"]
-    again = np.asarray(fitted.booster.predict(fitted.preparation.encode(rows)))
+    again = fitted.classifier.score(rows)
     name = f"on {len(rows):,} report rows"
     try:
         loaded = platform.registry.load(catalogue.name, recorded.model.name, recorded.version.version)
-        said = np.asarray(loaded.booster.predict(loaded.preparation.encode(rows)))
+        said = loaded.classifier.score(rows)
     except (ModelError, pl.exceptions.PolarsError) as error:
         return Link(kind="predictions", name=name, state="gone", why=_first_line(error))
     apart = np.abs(again - said)

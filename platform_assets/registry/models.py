@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from platform_assets.compute.classifier import Classifier
 from platform_assets.compute.preparation import Preparation
 from platform_assets.declarations.names import registered_model
 from platform_assets.errors import ModelError
 
 if TYPE_CHECKING:
-    import lightgbm
     from mlflow import MlflowClient
 
 CHAMPION = "champion"
@@ -59,27 +58,21 @@ class LoadedModel:
 
     Attributes:
         version: in the registry.
-        booster: the trees.
-        preparation: what was fitted before them.
+        classifier: what was fitted.
         tags: of the version: what it was made of.
     """
 
     version: int
-    booster: lightgbm.Booster
-    preparation: Preparation
+    classifier: Classifier
     tags: Mapping[str, str]
 
     def score(self, rows: pl.DataFrame) -> npt.NDArray[np.float64]:
         """The probability of the positive outcome for each row; columns are matched by name."""
-        return np.asarray(self.booster.predict(self.preparation.encode(rows), num_threads=os.cpu_count() or 1))
+        return self.classifier.score(rows)
 
     def contributions(self, rows: pl.DataFrame) -> npt.NDArray[np.float64]:
         """What each input adds to the log odds of each row, in the order of the inputs (SHAP values of the trees)."""
-        matrix = self.preparation.encode(rows)
-        if not len(matrix):
-            return np.zeros((0, len(self.preparation.inputs)))
-        found = self.booster.predict(matrix, pred_contrib=True, num_threads=os.cpu_count() or 1)
-        return np.asarray(found)[:, :-1]  # the last is the expected value
+        return self.classifier.contributions(rows)
 
 
 @dataclass(frozen=True)
@@ -195,7 +188,7 @@ class Registry:
                 raise ModelError(msg) from error
             preparation = Preparation.from_dict(json.loads((info.metadata or {})[_PREPARATION]))
             self._cache[full, version] = LoadedModel(
-                version=version, booster=booster, preparation=preparation, tags=dict(found.tags)
+                version=version, classifier=Classifier(preparation=preparation, booster=booster), tags=dict(found.tags)
             )
         return self._cache[full, version]
 
@@ -223,8 +216,7 @@ class Registry:
         *,
         catalogue: str,
         name: str,
-        booster: lightgbm.Booster,
-        preparation: Preparation,
+        classifier: Classifier,
         example: pl.DataFrame,
         parameters: Mapping[str, Any],
         metrics: Mapping[str, float],
@@ -238,8 +230,7 @@ class Registry:
             run_id: the run, still open.
             catalogue: the project.
             name: the declared model's name.
-            booster: the fitted trees.
-            preparation: what was fitted before them; stored in the model's own metadata.
+            classifier: what was fitted; what stands before the trees is stored in the model's own metadata.
             example: a few input rows as the feature view holds them.
             parameters: how it was fitted.
             metrics: figures by name.
@@ -264,16 +255,16 @@ class Registry:
         for title, png in pictures.items():
             client.log_image(run_id, _pixels(png), artifact_file=f"plots/{title.replace(' ', '_')}.png")
         full = registered_model(catalogue, name)
-        encoded = pd.DataFrame(preparation.encode(example), columns=list(preparation.inputs))
+        encoded = pd.DataFrame(classifier.preparation.encode(example), columns=list(classifier.preparation.inputs))
         mlflow.set_tracking_uri(self.tracking_uri)  # another registry of this process may have moved it
         with _quiet(), mlflow.start_run(run_id=run_id):
             info = mlflow.lightgbm.log_model(
-                booster,
+                classifier.booster,
                 name=name,
                 signature=infer_signature(encoded, np.zeros(len(encoded))),
                 input_example=encoded,
                 pip_requirements=[f"lightgbm=={lightgbm.__version__}", f"mlflow=={mlflow.__version__}"],
-                metadata={_PREPARATION: json.dumps(preparation.to_dict())},
+                metadata={_PREPARATION: json.dumps(classifier.preparation.to_dict())},
             )
         if not client.search_registered_models(f"name = '{full}'"):
             client.create_registered_model(full)

@@ -38,9 +38,9 @@ def parity(made: Materialization) -> CheckResult:
 
 def right_matrix(model: LoadedModel, rows: pl.DataFrame) -> np.ndarray:
     """What LightGBM has to be given, cell by cell."""
-    levels = model.preparation.levels
-    matrix = np.full((len(rows), len(model.preparation.inputs)), np.nan)
-    for place, name in enumerate(model.preparation.inputs):
+    levels = model.classifier.preparation.levels
+    matrix = np.full((len(rows), len(model.classifier.preparation.inputs)), np.nan)
+    for place, name in enumerate(model.classifier.preparation.inputs):
         for number, value in enumerate(rows[name].to_list()):
             if name in levels:
                 matrix[number, place] = levels[name].index(value) if value in levels[name] else np.nan
@@ -65,7 +65,7 @@ def test_every_probability_is_lightgbms_own_for_the_right_matrix(shop_copy: Plat
     shop.make(shop_copy, "orders_asked", "return_predictions", days=ONE)
     asked = table(shop_copy, "orders_asked").filter(pl.col("day") == DAY)
     model = shop_copy.registry.load("shop", "return_model", 1)
-    expected = dict(zip(asked["order_id"], model.booster.predict(right_matrix(model, asked)), strict=True))
+    expected = dict(zip(asked["order_id"], model.classifier.booster.predict(right_matrix(model, asked)), strict=True))
     found = table(shop_copy, "return_predictions").filter(pl.col("day") == DAY)
     assert dict(found.select("order_id", "probability").iter_rows()) == expected
     assert changed in expected
@@ -80,12 +80,12 @@ def test_a_row_carries_the_inputs_that_moved_it_most(finished_shop: Any) -> None
     assert explained["probability"].min() >= 0.5 > found.filter(pl.col("reasons").is_null())["probability"].max()
     asked = {row["order_id"]: row for row in table(there, "orders_asked").to_dicts()}
     rows = pl.DataFrame([asked[order] for order in explained["order_id"]], schema=table(there, "orders_asked").schema)
-    every = np.asarray(model.booster.predict(right_matrix(model, rows), pred_contrib=True))
+    every = np.asarray(model.classifier.booster.predict(right_matrix(model, rows), pred_contrib=True))
     raw = np.log(explained["probability"].to_numpy() / (1 - explained["probability"].to_numpy()))
     np.testing.assert_allclose(every.sum(axis=1), raw, atol=1e-9)
     for row, moved in zip(explained.to_dicts(), every[:, :-1].tolist(), strict=True):
         ranked = sorted(range(len(moved)), key=lambda n: (-abs(moved[n]), n))[:2]
-        assert row["reasons"] == [model.preparation.inputs[n] for n in ranked]
+        assert row["reasons"] == [model.classifier.preparation.inputs[n] for n in ranked]
         assert row["contributions"] == [moved[n] for n in ranked]
 
 
@@ -121,7 +121,7 @@ def test_columns_scored_in_another_order_are_caught(shop_copy: Platform, monkeyp
     """LightGBM takes them without a word."""
 
     def swapped(self: LoadedModel, rows: pl.DataFrame) -> np.ndarray:
-        return np.asarray(self.booster.predict(self.preparation.encode(rows)[:, ::-1]))
+        return np.asarray(self.classifier.booster.predict(self.classifier.preparation.encode(rows)[:, ::-1]))
 
     monkeypatch.setattr(LoadedModel, "score", swapped)
     found = parity(shop.make(shop_copy, "return_predictions", days=ONE)[0])
@@ -239,7 +239,7 @@ def test_without_reasons_there_are_no_columns_for_them() -> None:
 def test_lightgbm_explains_a_row_alike_alone_and_among_others(finished_shop: Any) -> None:
     model = shop.platform(finished_shop).registry.load("shop", "return_model", 1)
     rows = table(shop.platform(finished_shop), "orders_asked").head(20)
-    assert isinstance(model.booster, lightgbm.Booster)
+    assert isinstance(model.classifier.booster, lightgbm.Booster)
     alone = np.concatenate([model.contributions(rows[n]) for n in range(20)])
     np.testing.assert_array_equal(model.contributions(rows), alone)
-    assert model.contributions(rows.clear()).shape == (0, len(model.preparation.inputs))
+    assert model.contributions(rows.clear()).shape == (0, len(model.classifier.preparation.inputs))

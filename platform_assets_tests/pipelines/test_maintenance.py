@@ -21,11 +21,11 @@ from platform_assets.declarations.retention import Retention
 from platform_assets.declarations.times import Days
 from platform_assets.errors import CatalogueError, DeclarationError, TableError
 from platform_assets.lake import ledger
-from platform_assets.pipelines import training
 from platform_assets.pipelines.maintenance import Maintained, maintain, needed_versions, plan_maintenance
 from platform_assets.pipelines.plan import plan
 from platform_assets.pipelines.publish import _laid_down
 from platform_assets.pipelines.run import Inputs, Platform, Run
+from platform_assets.pipelines.training import dataset as making
 from platform_assets.registry.models import CHAMPION
 from platform_assets_tests import shop
 
@@ -69,9 +69,9 @@ def rebuilt(there: Platform, inputs: dict[str, int], monkeypatch: pytest.MonkeyP
     dataset: Any = shop.CATALOGUE["returns_dataset"]
     pinned = Inputs(platform=there, catalogue=shop.CATALOGUE, versions=inputs)
     with monkeypatch.context() as patch:
-        patch.setattr(training, "Inputs", type("Pinned", (), {"pin": staticmethod(lambda *_: pinned)}))
-        patch.setattr(training, "publish", lambda _p, _c, _d, rows, *_, **__: rows)
-        rows: Any = training.build_training_dataset(there, shop.CATALOGUE, dataset, shop.run())
+        patch.setattr(making, "Inputs", type("Pinned", (), {"pin": staticmethod(lambda *_: pinned)}))
+        patch.setattr(making, "publish", lambda _p, _c, _d, rows, *_, **__: rows)
+        rows: Any = making.build_training_dataset(there, shop.CATALOGUE, dataset, shop.run())
     return _laid_down(dataset, rows)
 
 

@@ -18,9 +18,9 @@ from platform_assets.declarations.names import table_folder
 from platform_assets.declarations.times import Days
 from platform_assets.errors import ModelError, TableMissing
 from platform_assets.lake import ledger
-from platform_assets.pipelines import training
 from platform_assets.pipelines.run import CheckResult, Materialization, Platform
 from platform_assets.pipelines.summary import summarize
+from platform_assets.pipelines.training import evidence
 from platform_assets_tests import shop
 from platform_assets_tests.reference.comparison import naive_calibration_error
 from platform_assets_tests.reference.uncertainty import naive_uncertainty
@@ -103,7 +103,7 @@ def test_the_figures_on_report_have_intervals_and_a_calibration_error(there: Pla
     truth = report["returned"].cast(pl.Float64).to_numpy()
     scores = there.registry.load("shop", "return_model", 1).score(report)
     days = report.select(shop.OPEN.day_of(pl.col("prediction_time")).cast(pl.String)).to_series().to_list()
-    draws, seed = training.DRAWS, shop.return_model.learner.seed
+    draws, seed = evidence.DRAWS, shop.return_model.learner.seed
     loss, auc = naive_uncertainty(truth, scores, days, confidence=0.95, draws=draws, seed=seed)
     metrics = there.registry.metrics("shop", "return_model", 1)
     for name, bounds in (("log_loss", loss), ("auc", auc)):

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from platform_assets.compute.classifier import Classifier
 from platform_assets.compute.preparation import Preparation
 from platform_assets.errors import ModelError
 from platform_assets.registry.models import Logged, Registry
@@ -43,8 +44,7 @@ def log(registry: Registry, *, upwards: bool = True, name: str = "late") -> Logg
             run_id,
             catalogue="shop",
             name=name,
-            booster=booster,
-            preparation=preparation,
+            classifier=Classifier(booster=booster, preparation=preparation),
             example=ROWS.head(3),
             parameters={"rounds": 5},
             metrics={"report_auc": 0.75},
@@ -77,7 +77,7 @@ def test_a_model_comes_back_as_it_was(registry: Registry) -> None:
     logged = log(registry)
     booster, preparation = fitted()
     loaded = registry.load("shop", "late", logged.version)
-    assert loaded.preparation == preparation
+    assert loaded.classifier.preparation == preparation
     assert dict(loaded.tags) == {"learned_until": "2024-04-01"}
     np.testing.assert_array_equal(loaded.score(ROWS), np.asarray(booster.predict(preparation.encode(ROWS))))
     assert registry.metrics("shop", "late", 1) == {"report_auc": 0.75}

@@ -1,0 +1,166 @@
+"""How a model is fitted: on *fit*, stopped on *select*, the same bits for the same rows, settings and machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from platform_assets.compute.classifier import Classifier
+from platform_assets.compute.metrics import Performance, performance
+from platform_assets.compute.preparation import Preparation
+from platform_assets.declarations.models import LightGBM, Model
+from platform_assets.declarations.views import PREDICTION_TIME, SPLIT
+from platform_assets.errors import ModelError
+from platform_assets.pipelines.run import Run
+
+if TYPE_CHECKING:
+    import lightgbm
+    import numpy.typing as npt
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedModel:
+    """A model before it is registered.
+
+    Attributes:
+        classifier: what was fitted.
+        parts: the rows of the training dataset by part.
+        truth: their outcomes, 0 or 1.
+        learned: how many rows it has learned from.
+        chosen: how good the one that stopped on *select* was there.
+    """
+
+    classifier: Classifier
+    parts: Mapping[str, pl.DataFrame]
+    truth: Mapping[str, npt.NDArray[np.float64]]
+    learned: int
+    chosen: Performance
+
+
+def fit(model: Model, dataset: pl.LazyFrame, *, run: Run, threads: int | None = None) -> FittedModel:
+    """Fit on *fit* and stop early on *select*; it registers nothing.
+
+    Args:
+        model: what is declared.
+        dataset: the rows of its training dataset.
+        run: where progress is said.
+        threads: how many LightGBM uses; None for as many as the machine has.
+
+    Raises:
+        ModelError: when the training dataset has no rows to learn from or to be judged by.
+    """
+    label = model.training.label.value
+    spine = [c for columns in model.baselines.values() for c in columns]
+    wanted = list(dict.fromkeys([*model.inputs, *spine, label, SPLIT, PREDICTION_TIME]))
+    rows = dataset.select(wanted).collect()
+    parts = {str(key[0]): part for key, part in rows.group_by(SPLIT, maintain_order=True)}
+    for part in ("fit", "select", "report"):
+        if part not in parts:
+            msg = (
+                f"model {model.name}: its training dataset has no {part} rows; materialize more days or move the split"
+            )
+            raise ModelError(msg)
+    truth = {part: frame.get_column(label).cast(pl.Float64).to_numpy() for part, frame in parts.items()}
+    preparation = Preparation.fit(parts["fit"], inputs=model.inputs, categories=model.categories)
+    run.say(f"fitting on {len(parts['fit']):,} rows of {len(model.inputs)} inputs")
+    booster = fit_lightgbm(
+        model.learner,
+        preparation,
+        parts["fit"],
+        truth["fit"],
+        (parts["select"], truth["select"]),
+        run=run,
+        threads=threads,
+    )
+    chosen = performance(truth["select"], booster.predict(preparation.encode(parts["select"])))
+    learned = parts["fit"]
+    if model.learner.refit:
+        learned = pl.concat([parts["fit"], parts["select"]])
+        trees = booster.best_iteration if booster.best_iteration > 0 else booster.num_trees()
+        run.say(f"fitting {trees} trees anew on {len(learned):,} rows")
+        preparation = Preparation.fit(learned, inputs=model.inputs, categories=model.categories)
+        booster = fit_lightgbm(
+            replace(model.learner, rounds=trees),
+            preparation,
+            learned,
+            np.concatenate([truth["fit"], truth["select"]]),
+            None,
+            run=run,
+            threads=threads,
+        )
+    return FittedModel(
+        classifier=Classifier(preparation=preparation, booster=booster),
+        parts=parts,
+        truth=truth,
+        learned=len(learned),
+        chosen=chosen,
+    )
+
+
+def fit_lightgbm(
+    learner: LightGBM,
+    preparation: Preparation,
+    rows: pl.DataFrame,
+    truth: npt.NDArray[np.float64],
+    held: tuple[pl.DataFrame, npt.NDArray[np.float64]] | None,
+    *,
+    run: Run,
+    threads: int | None = None,
+) -> lightgbm.Booster:
+    """Grow the trees: the same bits for the same rows, settings and machine.
+
+    Args:
+        learner: the declared settings.
+        preparation: fitted on `rows`.
+        rows: what to learn from.
+        truth: its outcomes, 0 or 1.
+        held: rows and outcomes that decide when to stop; None to grow `learner.rounds` trees.
+        run: where progress is said.
+        threads: how many are used; None for as many as the machine has.
+    """
+    import lightgbm
+
+    settings = {
+        **learner.parameters,
+        "objective": "binary",
+        "metric": "binary_logloss",
+        "verbosity": -1,
+        "seed": learner.seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": threads or os.cpu_count() or 1,
+    }
+    names = list(preparation.inputs)
+    categories = [name for name in names if name in preparation.levels]
+    learned = lightgbm.Dataset(
+        preparation.encode(rows), truth, feature_name=names, categorical_feature=categories, params=settings
+    )
+    callbacks = [_progress(run, learner.rounds)]
+    judged = []
+    if held is not None:
+        judged = [lightgbm.Dataset(preparation.encode(held[0]), held[1], reference=learned)]
+        if learner.early_stopping is not None:
+            callbacks.append(lightgbm.early_stopping(learner.early_stopping, verbose=False))
+    return lightgbm.train(
+        settings,
+        learned,
+        num_boost_round=learner.rounds,
+        valid_sets=judged,
+        valid_names=["select"] * len(judged),
+        callbacks=callbacks,
+    )
+
+
+def _progress(run: Run, rounds: int, every: int = 20):  # type: ignore[no-untyped-def] # noqa: ANN202 - LightGBM's own type
+    def say(env: lightgbm.callback.CallbackEnv) -> None:
+        done = env.iteration + 1
+        if done % every == 0:
+            losses = [f", log loss {value:.4f} on {name}" for name, _, value, *_ in env.evaluation_result_list or []]
+            run.say(f"tree {done} of at most {rounds}{''.join(losses)}")
+
+    return say
