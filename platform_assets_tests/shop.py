@@ -352,14 +352,14 @@ return_promotion = Promotion(
     draws=400,
     owners=_OWNERS,
 )
-_chosen = replace(return_predictions, promotion=return_promotion)
+promoted_predictions = replace(return_predictions, promotion=return_promotion)
 PROMOTING = Catalogue(
     name="shop",
     declarations=[
         *DECLARATIONS[:-2],
         return_promotion,
-        _chosen,
-        replace(return_outcomes, predictions=_chosen),
+        promoted_predictions,
+        replace(return_outcomes, predictions=promoted_predictions),
     ],
 )
 """The same shop, in which a promotion chooses the champion."""

@@ -55,7 +55,7 @@ PUBLIC: dict[ModuleType, set[str]] = {
     uncertainty: {"Bounds", "Uncertainty", "uncertainty"},
     comparison: {"Interval", "Comparison", "compare", "calibration_error", "by_slice", "losses", "weighted_auc"},
     history: {"add_rows"},
-    decisions: {"Reason", "Decision", "History", "history", "decide", "settle"},
+    decisions: {"Reason", "Decision", "History", "history", "decide", "settle", "champions_of"},
     champions: {"Reign", "promotion_for", "promote_by_hand", "roll_back", "reigns"},
     times: {
         "KnownAt",
@@ -220,6 +220,7 @@ FIELDS: dict[type, tuple[str, ...]] = {
         "first",
         "promotion",
         "version",
+        "champion",
         "reasons",
         "reasons_from",
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import polars as pl
 
@@ -17,6 +17,9 @@ from platform_assets.errors import DeclarationError
 
 if TYPE_CHECKING:
     from platform_assets.declarations.promotion import Promotion
+
+Champion = Literal["of the day", "newest"]
+"""Which champion speaks of a day: the one that it had as it began, or the one that there is now."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +95,10 @@ class Model(Declaration):
 class Predictions(Declaration):
     """What the champion (or a named `version`) says of every row of the view, day by day from `first` on.
 
-    Where a promotion chooses the champion, `promotion` names it, so that it comes first. With `reasons`, a row
+    Where a promotion chooses the champion, `promotion` names it, so that it comes first; and each day is predicted
+    by the champion that it had as it began, however late that is done: a new champion does not rewrite what was
+    said before it. Days before the first decision are predicted by the first champion. With `champion="newest"`,
+    or without a promotion, nobody remembers: the champion that there is now predicts every day. With `reasons`, a row
     carries the inputs that moved its probability most. Finding them costs some fifty times what scoring does, so
     that only rows with a probability of `reasons_from` or more carry them.
     """
@@ -103,6 +109,7 @@ class Predictions(Declaration):
     first: date
     promotion: Promotion | None = None
     version: int | None = None
+    champion: Champion | None = None
     reasons: int = 0
     reasons_from: float = 0.0
 
@@ -112,6 +119,12 @@ class Predictions(Declaration):
             self._refuse(
                 f"version={self.version} is no version of a model; they count from 1, and None is the champion"
             )
+        if self.champion not in (None, "of the day", "newest"):
+            self._refuse(f"champion={self.champion!r}; choose 'of the day' or 'newest'")
+        if self.champion is not None and self.version is not None:
+            self._refuse(f"champion={self.champion!r} and version={self.version}; only one of them can predict")
+        if self.champion == "of the day" and self.promotion is None:
+            self._refuse("champion='of the day', but no promotion keeps the record of who that was; add promotion=")
         if not 0 <= self.reasons <= len(self.model.inputs):
             self._refuse(f"reasons={self.reasons}; its model has {len(self.model.inputs)} inputs that could be one")
         if not 0 <= self.reasons_from <= 1:
@@ -127,6 +140,11 @@ class Predictions(Declaration):
                 f"promotion={self.promotion.name!r} chooses the champion of {self.promotion.model.name!r}, but "
                 f"{self.model.name!r} is what predicts; name the promotion of that model"
             )
+
+    @property
+    def is_by_day(self) -> bool:
+        """Whether each day is predicted by the champion that it had."""
+        return self.version is None and self.promotion is not None and self.champion != "newest"
 
     @property
     def view(self) -> FeatureView:

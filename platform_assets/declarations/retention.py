@@ -13,7 +13,9 @@ _LEAST = {"audit": timedelta(0), "readers": timedelta(hours=2)}
 
 @dataclass(frozen=True, kw_only=True)
 class Retention:
-    """Which old versions maintenance keeps, besides the newest and those that a model with an alias was made of.
+    """Which old versions maintenance keeps, besides the newest and those that models in use were made of.
+
+    In use is a model with an alias, one that waits for approval, and the one that a rollback would bring back.
 
     Attributes:
         audit: versions that a materialization of so long ago made or read.

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 
 import polars as pl
 
 from platform_assets.declarations.catalogue import Catalogue
+from platform_assets.declarations.models import Predictions
 from platform_assets.declarations.names import asset_name, table_folder
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.errors import WriteConflict
@@ -111,6 +112,11 @@ class History:
         found = [decision for decision in self.decisions if decision.decided_at <= instant]
         return found[-1].champion if found else None
 
+    def champion_of(self, instant: datetime) -> int | None:
+        """Who speaks for an instant (UTC): the champion at it, or the first one where it came before there was any."""
+        first = next((d.champion for d in self.decisions if d.champion is not None), None)
+        return self.champion_at(instant) or first
+
     def last_of(self, version: int) -> Decision | None:
         """The last decision about a version."""
         return next((d for d in reversed(self.decisions) if d.version == version), None)
@@ -151,6 +157,15 @@ def history(platform: Platform, catalogue: Catalogue, promotion: Promotion) -> H
             )
         )
     return History(decisions=found, version=version)
+
+
+def champions_of(
+    platform: Platform, catalogue: Catalogue, predictions: Predictions, days: Iterable[date]
+) -> dict[date, int | None]:
+    """Who predicts each day by the record of decisions: the champion that it had as it began."""
+    assert predictions.promotion is not None  # noqa: S101 - those without one do not go by the day
+    known, own = history(platform, catalogue, predictions.promotion), predictions.partitions
+    return {day: known.champion_of(own.start_of(day)) for day in days}
 
 
 def decide(

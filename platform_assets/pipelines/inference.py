@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import date, datetime
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from itertools import groupby
 
 import polars as pl
 
 from platform_assets.compute.reasons import strongest
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.models import Predictions
-from platform_assets.declarations.names import DAY, asset_name, registered_model, table_folder
+from platform_assets.declarations.names import DAY, asset_name, table_folder
 from platform_assets.declarations.times import Days
 from platform_assets.declarations.views import PREDICTION_TIME
-from platform_assets.errors import ModelError
 from platform_assets.lake import ledger
 from platform_assets.pipelines.checks import EVERY_ROW_SCORED
+from platform_assets.pipelines.decisions import champions_of
 from platform_assets.pipelines.parity import as_trained
 from platform_assets.pipelines.publish import publish
 from platform_assets.pipelines.run import CheckResult, Inputs, Materialization, Platform, Run
 from platform_assets.registry.models import LoadedModel
-
-ChampionAt = Callable[[date], "int | None"]
-"""The version that was champion on a day; None when there was none."""
 
 _AT_ONCE = 10_000
 
@@ -33,22 +33,72 @@ def predict(
     predictions: Predictions,
     days: Days,
     run: Run,
-    *,
-    champion_at: ChampionAt | None = None,
 ) -> Materialization:
     """Score every row of the view on `days`; rows that the model may have learned from are marked.
 
-    The version is the one that the declaration names, else the champion of those days where `champion_at`
-    tells it, else the champion.
+    The version is the one that the declaration names, else the champion that each day had, else the champion.
+    Days that had different champions are written one after the other, in a commit for each champion.
 
     Raises:
         TableMissing: when there is no champion yet, or no feature view.
-        ModelError: when the version is not there, the view lacks a column that it needs, or the days had
-            several champions.
+        ModelError: when the version is not there, or the view lacks a column that it needs.
     """
-    version = predictions.version
-    if version is None and champion_at is not None:
-        version = _champion_of(catalogue, predictions, days, champion_at)
+    made = [
+        _predict(platform, catalogue, predictions, part, version, run)
+        for version, part in _by_champion(platform, catalogue, predictions, days)
+    ]
+    return made[0] if len(made) == 1 else _together(made, days)
+
+
+def _by_champion(
+    platform: Platform, catalogue: Catalogue, predictions: Predictions, days: Days
+) -> Iterator[tuple[int | None, Days]]:
+    """The days in order, divided where the version changes that predicts them; None for the champion there is."""
+    if not predictions.is_by_day:
+        yield predictions.version, days
+        return
+    found = champions_of(platform, catalogue, predictions, days)
+    for version, part in groupby(days, key=found.__getitem__):
+        held = list(part)
+        yield version, Days(held[0], held[-1])
+
+
+def _together(made: Sequence[Materialization], days: Days) -> Materialization:
+    """What several champions made, as one materialization of all the days."""
+    last, names = made[-1], [check.name for check in made[0].checks]
+    by_name = {name: [check for m in made for check in m.checks if check.name == name] for name in names}
+    digests = ",".join(m.digest for m in made)
+    rows = sum(m.row_count for m in made)
+    mean = sum(m.facts["mean probability"] * m.row_count for m in made if m.row_count) / rows if rows else None
+    return replace(
+        last,
+        days=days,
+        rows={day: count for m in made for day, count in m.rows.items()},
+        hashes={day: found for m in made for day, found in m.hashes.items()},
+        digest=hashlib.blake2b(digests.encode(), digest_size=16).hexdigest(),
+        is_new=any(m.is_new for m in made),
+        changed=[part for m in made for part in m.changed or ()],
+        checks=[
+            replace(
+                checks[0],
+                passed=all(check.passed for check in checks),
+                blocking=any(check.blocking for check in checks if not check.passed) or checks[0].blocking,
+                description=" ".join(dict.fromkeys(check.description for check in checks)),
+                facts={title: sum(check.facts[title] for check in checks) for title in checks[0].facts},
+            )
+            for checks in by_name.values()
+        ],
+        facts={
+            "in sample": sum(m.facts["in sample"] for m in made),
+            "mean probability": mean,
+            "champions": ", ".join(f"version {m.inputs[m.declaration.model.name]} of {m.days}" for m in made),
+        },
+    )
+
+
+def _predict(
+    platform: Platform, catalogue: Catalogue, predictions: Predictions, days: Days, version: int | None, run: Run
+) -> Materialization:
     given = {} if version is None else {predictions.model.name: version}
     inputs = Inputs.pin(platform, catalogue, predictions, days, given=given)
     version = inputs.versions[predictions.model.name]
@@ -80,23 +130,6 @@ def predict(
         "mean probability": scored.get_column("probability").mean(),
     }
     return publish(platform, catalogue, predictions, scored, days, run, inputs, checks=[check, parity], facts=facts)
-
-
-def _champion_of(catalogue: Catalogue, predictions: Predictions, days: Days, champion_at: ChampionAt) -> int:
-    name = registered_model(catalogue.name, predictions.model.name)
-    by_day = {day: champion_at(day) for day in days}
-    without = [str(day) for day, version in by_day.items() if version is None]
-    if without:
-        msg = f"model {name} had no champion on {', '.join(without[:3])}; leave those days out"
-        raise ModelError(msg)
-    found = {version for version in by_day.values() if version is not None}
-    if len(found) > 1:
-        msg = (
-            f"model {name} had several champions on {days}: versions {', '.join(map(str, sorted(found)))}; "
-            "predict the days of each by themselves"
-        )
-        raise ModelError(msg)
-    return found.pop()
 
 
 def _view_version(platform: Platform, catalogue: Catalogue, predictions: Predictions, inputs: Inputs) -> pl.Expr:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,9 +12,11 @@ import polars as pl
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.models import Model
 from platform_assets.declarations.names import LEDGER, asset_name, quarantine_folder, table_folder
+from platform_assets.declarations.promotion import Promotion
 from platform_assets.errors import TableError
 from platform_assets.lake import ledger
 from platform_assets.lake.retention import Upkeep, Upkept, broken_versions, keep_up, plan_upkeep
+from platform_assets.pipelines.decisions import WAITS, history
 from platform_assets.pipelines.run import CheckResult, Platform, Run
 
 AUDIT = "audit"
@@ -91,18 +93,21 @@ def maintain(platform: Platform, catalogue: Catalogue, run: Run) -> Maintained:
 
 
 def needed_versions(platform: Platform, catalogue: Catalogue, entries: ledger.Ledger, *, now: datetime) -> Needed:
-    """The versions that a model with an alias was made of, and those that the audit window names."""
+    """The versions that models in use were made of, and those that the audit window names.
+
+    Raises:
+        TableError: when the decisions about champions cannot be read, so that nobody knows who comes back by rollback.
+    """
     needed: dict[str, dict[int, tuple[str, ...]]] = {}
 
     def need(table: str, version: int, why: str) -> None:
         known = needed.setdefault(table, {}).get(version, ())
         needed[table][version] = known if why in known else (*known, why)
 
-    for model in platform.registry.aliased(catalogue.name):
-        dataset, version = model.tags.get("training_dataset"), model.tags.get("training_dataset_version")
+    for why, tags in _answered_for(platform, catalogue):
+        dataset, version = tags.get("training_dataset"), tags.get("training_dataset_version")
         if dataset is None or version is None:
             continue  # it was registered by hand, from no table of ours
-        why = f"{' and '.join(model.aliases)} of {model.name}"
         need(dataset, int(version), why)
         for name, read in _made_of(platform, entries, dataset, int(version)).items():
             need(table_folder(catalogue.name, name), read, why)
@@ -116,6 +121,19 @@ def needed_versions(platform: Platform, catalogue: Catalogue, entries: ledger.Le
             for name, read in json.loads(inputs).items():
                 need(table_folder(catalogue.name, name), read, AUDIT)
     return needed
+
+
+def _answered_for(platform: Platform, catalogue: Catalogue) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """The models that somebody may ask about, and why, with their tags: aliased, waiting, or one rollback away."""
+    for model in platform.registry.aliased(catalogue.name):
+        yield f"{' and '.join(model.aliases)} of {model.name}", model.tags
+    for promotion in catalogue.of_kind(Promotion):
+        known, name = history(platform, catalogue, promotion), promotion.model.name
+        waiting = {d.version for d in known.decisions} - known.past
+        found = {version: "waits" for version in waiting if (last := known.last_of(version)) and last.verdict == WAITS}
+        found |= {} if known.before_it is None else {known.before_it: "comes back by rollback"}
+        for version, why in sorted(found.items()):
+            yield f"{name} version {version} {why}", platform.registry.tags(catalogue.name, name, version)
 
 
 def _made_of(platform: Platform, entries: ledger.Ledger, dataset: str, version: int) -> Mapping[str, int]:

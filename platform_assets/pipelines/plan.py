@@ -23,6 +23,7 @@ from platform_assets.declarations.times import ONE_DAY, Days, day_ranges
 from platform_assets.declarations.views import TrainingDataset
 from platform_assets.lake import ledger
 from platform_assets.lake.repair import LOST
+from platform_assets.pipelines.decisions import champions_of
 from platform_assets.pipelines.run import Platform, version_for, version_of
 
 NEVER = "never materialized"
@@ -92,6 +93,15 @@ class _There:
         # What a promotion decided reaches predictions by the champion alone.
         decided = isinstance(reader, Predictions) and isinstance(read, Promotion)
         return None if decided else self.versions[read.name]
+
+    def versions_by_day(
+        self, declaration: Declaration, days: Collection[date | None]
+    ) -> dict[date | None, int | None] | None:
+        """The version of its model that counts for each day of predictions; None where one counts for all."""
+        if not isinstance(declaration, Predictions) or not declaration.is_by_day:
+            return None
+        dated = [day for day in days if day is not None]
+        return dict(champions_of(self.platform, self.catalogue, declaration, dated))
 
     @cached_property
     def _changes(self) -> dict[str, ledger.LastChanges]:
@@ -234,18 +244,19 @@ def _stale_by_input(
 ) -> Iterator[tuple[str, date | None]]:
     for read in _followed(there.catalogue, declaration):
         reason = f"{read.name} changed"
-        if read.name in steps:
+        if read.name in steps and not _is_of_the_past(there, declaration, read):
             for day in _reached(declaration, read, steps[read.name].days, candidates):
                 yield reason, day
         current = there.version_for(declaration, read)
         if current is None:
             continue
         behind = {day: entry.inputs.get(read.name) for day, entry in recorded.items()}
+        if isinstance(read, Model):
+            wanted = there.versions_by_day(declaration, recorded) or dict.fromkeys(recorded, current)
+            yield from ((reason, day) for day, then in behind.items() if then != wanted[day])
+            continue
         behind = {day: then for day, then in behind.items() if then != current}
         if not behind:
-            continue
-        if isinstance(read, Model):
-            yield from ((reason, day) for day in behind)
             continue
         last = there.last_changes(read.name, current)
         if isinstance(declaration, TrainingDataset):
@@ -258,6 +269,12 @@ def _stale_by_input(
             # A version that the table no longer has, or does not have yet, was of another table.
             if then is None or then > current or newest > then:
                 yield reason, day
+
+
+def _is_of_the_past(there: _There, declaration: Declaration, read: Declaration) -> bool:
+    """Whether what becomes of a model no longer matters to a declaration: its days keep the champions that they had."""
+    by_day = isinstance(declaration, Predictions) and declaration.is_by_day and isinstance(read, Model | Promotion)
+    return by_day and there.versions[read.name] is not None
 
 
 def _followed(catalogue: Catalogue, declaration: Declaration) -> Sequence[Declaration]:

@@ -148,6 +148,17 @@ class Registry:
         found = self.client.search_model_versions(f"name='{full}'", max_results=1, order_by=["version_number DESC"])
         return int(found[0].version) if found else None
 
+    def tags(self, catalogue: str, name: str, version: int) -> dict[str, str]:
+        """The tags of a registered version; none where somebody deleted it."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return dict(self.client.get_model_version(registered_model(catalogue, name), str(version)).tags)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return {}
+            raise
+
     def tag(self, catalogue: str, name: str, version: int, tags: Mapping[str, str]) -> None:
         """Put tags on a registered version; those of the same name are replaced."""
         for key, value in tags.items():

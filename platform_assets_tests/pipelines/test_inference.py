@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import lightgbm
@@ -14,11 +13,12 @@ import pytest
 from deltalake import DeltaTable
 
 import platform_assets.pipelines.feature as feature_pipeline
+from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.models import Predictions
 from platform_assets.declarations.names import table_folder
 from platform_assets.declarations.times import Days
-from platform_assets.errors import DeclarationError, ModelError
-from platform_assets.pipelines.inference import predict
+from platform_assets.errors import DeclarationError
+from platform_assets.pipelines.champions import promote_by_hand
 from platform_assets.pipelines.plan import plan
 from platform_assets.pipelines.run import CheckResult, Materialization, Platform
 from platform_assets.registry.models import LoadedModel
@@ -198,29 +198,71 @@ def test_a_named_version_predicts_whoever_is_champion(shop_copy: Platform) -> No
     assert "return_predictions" not in {step.name for step in plan(shop_copy, named, now=shop.NOW).steps}
 
 
-def test_days_are_predicted_by_the_champion_they_had(shop_copy: Platform) -> None:
+def chosen_on(there: Platform, version: int, at: datetime) -> None:
+    promotion = shop.return_promotion
+    promote_by_hand(there, shop.PROMOTING, promotion, version, shop.run(at), reason="a test", who="ada")
+
+
+def versions_by_day(there: Platform) -> dict[date, set[int]]:
+    rows = table(there, "return_predictions").group_by("day").agg(pl.col("model_version").unique())
+    return {day: set(versions) for day, versions in rows.iter_rows()}
+
+
+def test_each_day_is_predicted_by_the_champion_that_it_had_as_it_began(shop_copy: Platform) -> None:
     train_another(shop_copy)
+    chosen_on(shop_copy, 2, datetime(2024, 4, 8, 10, tzinfo=UTC))
+    chosen_on(shop_copy, 1, datetime(2024, 4, 12, 3, tzinfo=UTC))
+    (made,) = shop.make(shop_copy, "return_predictions", catalogue=shop.PROMOTING)
+    days = versions_by_day(shop_copy)
+    assert days.keys() == made.rows.keys() == made.hashes.keys()
+    assert made.row_count == len(table(shop_copy, "return_predictions"))
+    assert {day: {2 if date(2024, 4, 8) < day <= date(2024, 4, 12) else 1} for day in days} == days
+    assert made.facts["champions"] == (
+        f"version 1 of {min(days)} to 2024-04-08, version 2 of 2024-04-09 to 2024-04-12, version 1 of 2024-04-13 to "
+        f"{max(days)}"
+    )
+    found = parity(made)
+    assert (found.passed, found.facts["rows that differ"]) == (True, 0)
+    assert all(day in found.description for day in ("2024-04-08", "2024-04-12", "2024-04-14")), "a sample of each"
 
-    def by(champion_at: Callable[[date], int | None], days: Days) -> None:
-        predict(shop_copy, shop.CATALOGUE, shop.return_predictions, days, shop.run(), champion_at=champion_at)
 
-    by(lambda day: 2 if day == DAY else 1, ONE)
-    found = table(shop_copy, "return_predictions")
-    assert set(found.filter(pl.col("day") == DAY)["model_version"]) == {2}
-    assert set(found.filter(pl.col("day") != DAY)["model_version"]) == {1}
-    two = Days(date(2024, 4, 9), DAY)
-    with pytest.raises(
-        ModelError, match=r"several champions on .*: versions 1, 2; predict the days of each by themsel"
-    ):
-        by(lambda day: 2 if day == DAY else 1, two)
-    with pytest.raises(ModelError, match="had no champion on 2024-04-09; leave those days out"):
-        by(lambda day: 2 if day == DAY else None, two)
+def test_a_new_champion_does_not_rewrite_what_was_said_before_it(shop_copy: Platform) -> None:
+    train_another(shop_copy)
+    shop.make(shop_copy, "return_promotion", "return_predictions", "return_outcomes", catalogue=shop.PROMOTING)
+    assert shop_copy.registry.champion("shop", "return_model") == 1
+    before = versions_by_day(shop_copy)
+    chosen_on(shop_copy, 2, shop.NOW)
+
+    def stale(catalogue: Catalogue) -> set[str]:
+        return {step.name for step in plan(shop_copy, catalogue, now=shop.NOW).steps}
+
+    assert "return_predictions" not in stale(shop.PROMOTING)
+    assert "return_predictions" in stale(
+        shop.with_changed("return_predictions", catalogue=shop.PROMOTING, champion="newest")
+    )
+    shop.make(shop_copy, "return_predictions", catalogue=shop.PROMOTING)
+    assert versions_by_day(shop_copy) == before
+
+
+def test_days_that_another_champion_had_than_the_one_recorded_are_stale(shop_copy: Platform) -> None:
+    """As when a decision was made while the days after it were being predicted."""
+    train_another(shop_copy)
+    chosen_on(shop_copy, 2, datetime(2024, 4, 8, 10, tzinfo=UTC))
+    shop.make(shop_copy, "return_predictions", "return_outcomes", catalogue=shop.PROMOTING)
+    chosen_on(shop_copy, 1, datetime(2024, 4, 12, 3, tzinfo=UTC))
+    step = plan(shop_copy, shop.PROMOTING, now=shop.NOW)["return_predictions"]
+    assert step is not None
+    assert step.days == (Days(date(2024, 4, 13), date(2024, 4, 14)),)
+    assert step.reasons == {"return_model changed": 2}
 
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
         ({"version": 0}, "version=0 is no version of a model"),
+        ({"champion": "yesterday"}, "champion='yesterday'; choose 'of the day' or 'newest'"),
+        ({"champion": "newest", "version": 2}, "champion='newest' and version=2; only one of them can predict"),
+        ({"champion": "of the day"}, "no promotion keeps the record of who that was; add promotion="),
         ({"reasons": -1}, "reasons=-1; its model has"),
         ({"reasons": 99}, "reasons=99; its model has"),
         ({"reasons_from": 1.5}, r"reasons_from=1.5 is no probability"),

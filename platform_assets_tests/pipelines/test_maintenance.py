@@ -21,6 +21,8 @@ from platform_assets.declarations.retention import Retention
 from platform_assets.declarations.times import Days
 from platform_assets.errors import CatalogueError, DeclarationError, TableError
 from platform_assets.lake import ledger
+from platform_assets.pipelines.champions import promote_by_hand
+from platform_assets.pipelines.decisions import Decision, Reason, decide
 from platform_assets.pipelines.maintenance import Maintained, maintain, needed_versions, plan_maintenance
 from platform_assets.pipelines.plan import plan
 from platform_assets.pipelines.publish import _laid_down
@@ -140,6 +142,32 @@ def test_without_its_alias_a_version_goes(rewritten: Platform, monkeypatch: pyte
         rewritten.lake.scan(DATASET, version=0)
     with pytest.raises(TableError, match="was cleaned away"):
         rebuilt(rewritten, manifest["inputs"], monkeypatch)
+
+
+def test_what_a_rollback_would_bring_back_and_what_waits_for_approval_stays(rewritten: Platform) -> None:
+    promoting = replace(shop.PROMOTING, retention=KEEPS_LITTLE.retention)
+    for version in (2, 4):
+        promote_by_hand(rewritten, promoting, shop.return_promotion, version, shop.run(), reason="a test", who="ada")
+    waits = Decision(
+        verdict="waits",
+        version=3,
+        champion_before=4,
+        champion=4,
+        reasons=[Reason(name="said", passed=True, said="It passed.")],
+        basis="waits",
+        decided_at=shop.NOW,
+        run_id="a run",
+    )
+    decide(rewritten, promoting, shop.return_promotion, shop.run(), lambda _: waits)
+    kept = {upkeep.table: upkeep.kept for upkeep in maintained(rewritten, promoting).plans}
+    assert kept[DATASET] == {
+        1: ("return_model version 2 comes back by rollback",),
+        2: ("return_model version 3 waits",),
+        3: ("champion of return_model", "newest"),
+    }
+    rewritten.lake.scan(DATASET, version=1).collect()
+    with pytest.raises(TableError, match="version 0 was cleaned away"):
+        rewritten.lake.scan(DATASET, version=0)
 
 
 def test_any_alias_keeps_what_its_model_was_made_of(rewritten: Platform) -> None:

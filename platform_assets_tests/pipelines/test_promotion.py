@@ -31,6 +31,7 @@ WEAK = shop.with_changed(
     catalogue=shop.PROMOTING,
     learner=replace(LEARNER, rounds=2, parameters={**LEARNER.parameters, "learning_rate": 0.05}),
 )
+NEWEST = shop.with_changed("return_predictions", catalogue=shop.PROMOTING, champion="newest")
 HUMAN = shop.with_changed(NAME, catalogue=shop.PROMOTING, approval="human")
 
 
@@ -268,19 +269,19 @@ def test_an_alias_that_was_moved_elsewhere_is_moved_back(better: Platform) -> No
     require_one_truth(better)
 
 
-def test_a_new_champion_and_only_that_makes_predictions_stale(better: Platform) -> None:
-    shop.refresh(better, catalogue=shop.PROMOTING)
+def test_a_new_champion_and_only_that_makes_predictions_by_the_newest_stale(better: Platform) -> None:
+    shop.refresh(better, catalogue=NEWEST)
     assert champion(better) == 3
     scored = better.lake.scan(table_folder("shop", "return_predictions")).collect()
     assert scored["model_version"].unique().to_list() == [3]
-    assert plan(better, shop.PROMOTING, now=shop.NOW).steps == ()
-    shop.make(better, "return_model", catalogue=shop.PROMOTING)
-    assert {step.name for step in plan(better, shop.PROMOTING, now=shop.NOW).steps} >= {NAME}
-    promote(better)
+    assert plan(better, NEWEST, now=shop.NOW).steps == ()
+    shop.make(better, "return_model", catalogue=NEWEST)
+    assert {step.name for step in plan(better, NEWEST, now=shop.NOW).steps} >= {NAME}
+    promote(better, NEWEST)
     assert verdicts(better)[-1] == ("equal", 4, 3)
-    assert plan(better, shop.PROMOTING, now=shop.NOW).steps == ()
+    assert plan(better, NEWEST, now=shop.NOW).steps == ()
     by_hand(better, 1)
-    stale = {step.name for step in plan(better, shop.PROMOTING, now=shop.NOW).steps}
+    stale = {step.name for step in plan(better, NEWEST, now=shop.NOW).steps}
     assert stale == {"return_predictions", "return_outcomes"}
 
 
