@@ -32,7 +32,7 @@ from platform_assets.declarations.times import KnownAt
 
 _PROSE = {"description", "owners", "tags", "freshness", "max_stale", "promotion"}
 _COMPUTED = {"transform", "sql", "inputs", "schema", "raw", "lookback", "lookahead", "on_invalid", "on_correction"}
-_UNSAID = {"on_correction": "refuse", "known": "then"}
+_UNSAID = {"on_correction": "refuse", "known": "then", "calibration": None, "interval": None, "costs": None}
 """Settings that came after tables were made: at these values they change nothing, so that nothing is made again."""
 
 

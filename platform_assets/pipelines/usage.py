@@ -193,7 +193,7 @@ def _aliased(
     )
     found = []
     for aliased in platform.registry.aliased(catalogue.name):
-        inputs = platform.registry.load(catalogue.name, aliased.name, aliased.version).preparation.inputs
+        inputs = platform.registry.load(catalogue.name, aliased.name, aliased.version).classifier.preparation.inputs
         has = tuple(column for column in inputs if column in columns)
         if has:
             full = registered_model(catalogue.name, aliased.name)
