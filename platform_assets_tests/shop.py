@@ -28,7 +28,7 @@ import polars as pl
 
 from platform_assets.compute.windows import ratio, sums_at_ticks
 from platform_assets.declarations.catalogue import Catalogue, calendar
-from platform_assets.declarations.models import LightGBM, Model, Outcomes, Predictions
+from platform_assets.declarations.models import Costs, LightGBM, Model, Outcomes, Predictions
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.tables import FeatureGroup, feature_group, label, source
 from platform_assets.declarations.times import Daily, Days, Window, after, unknown, within
@@ -307,6 +307,8 @@ return_model = Model(
     request=["product", "category", "amount_cents", "weekday"],
     categories=["product", "category"],
     baselines={"averages by product": ["product"]},
+    interval=0.9,
+    costs=Costs(false_alarm=1.0, miss=4.0, unit="euros of the shop"),
     owners=_OWNERS,
 )
 

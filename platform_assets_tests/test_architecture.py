@@ -53,7 +53,11 @@ MAY_IMPORT: dict[str, set[str]] = {
 ONLY: dict[tuple[str, str], set[str]] = {
     ("compute", "declarations"): {"platform_assets.declarations.times"},
     ("lake", "compute"): {"platform_assets.compute.content_hash"},
-    ("registry", "compute"): {"platform_assets.compute.classifier", "platform_assets.compute.preparation"},
+    ("registry", "compute"): {
+        "platform_assets.compute.calibration",
+        "platform_assets.compute.classifier",
+        "platform_assets.compute.preparation",
+    },
     ("registry", "declarations"): {"platform_assets.declarations.names"},
 }
 """Where a room may see only a part of another."""

@@ -63,6 +63,30 @@ def uncertainty(
     return Uncertainty(log_loss=_bounds(by_loss, tails), auc=_bounds(told, tails) if len(told) else None)
 
 
+def bounds_of_mean(values: Floats, days: npt.ArrayLike, *, confidence: float, draws: int, seed: int) -> Bounds | None:
+    """The interval of a mean by the same bootstrap of whole days; None of fewer than two days.
+
+    Args:
+        values: of which the mean is taken.
+        days: the day of each row.
+        confidence: of the interval, between 0 and 1.
+        draws: how many.
+        seed: of the draws.
+    """
+    names, day = np.unique(np.asarray(days), return_inverse=True)
+    count = len(names)
+    if count <= 1:
+        return None
+    rows = np.bincount(day, minlength=count).astype(np.float64)
+    total = np.bincount(day, weights=values, minlength=count)
+    random = np.random.default_rng(seed)
+    drawn = np.empty(draws)
+    for draw in range(draws):
+        weights = np.bincount(random.integers(0, count, count), minlength=count)
+        drawn[draw] = weights @ total / (weights @ rows)
+    return _bounds(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+
+
 def _bounds(drawn: Floats, tails: list[float]) -> Bounds:
     low, high = np.quantile(drawn, tails)
     return Bounds(low=float(low), high=float(high))

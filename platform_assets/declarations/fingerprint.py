@@ -32,7 +32,14 @@ from platform_assets.declarations.times import KnownAt
 
 _PROSE = {"description", "owners", "tags", "freshness", "max_stale", "promotion"}
 _COMPUTED = {"transform", "sql", "inputs", "schema", "raw", "lookback", "lookahead", "on_invalid", "on_correction"}
-_UNSAID = {"on_correction": "refuse", "known": "then", "tuning": None}
+_UNSAID = {
+    "on_correction": "refuse",
+    "known": "then",
+    "calibration": None,
+    "interval": None,
+    "costs": None,
+    "tuning": None,
+}
 """Settings that came after tables were made: at these values they change nothing, so that nothing is made again."""
 _OWN = "platform_assets.declarations."
 

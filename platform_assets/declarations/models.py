@@ -6,7 +6,8 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from math import isfinite
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import polars as pl
 
@@ -20,6 +21,9 @@ from platform_assets.errors import DeclarationError
 if TYPE_CHECKING:
     from platform_assets.declarations.promotion import Promotion
 
+CalibrationMethod = Literal["isotonic", "platt", "venn_abers"]
+INTERVAL = ("probability_low", "probability_high")
+DECISION = "decision"
 Champion = Literal["of the day", "newest"]
 """Which champion speaks of a day: the one that it had as it began, or the one that there is now."""
 
@@ -77,12 +81,45 @@ class LightGBM:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Costs:
+    """What it costs to be wrong, so that a probability becomes a decision; being right costs nothing.
+
+    `false_alarm` is the cost of acting on a row that comes to a no, `miss` that of not acting on one that comes
+    to a yes, both in `unit`, which also says whose costs they are: "minutes of a traveller".
+    """
+
+    false_alarm: float
+    miss: float
+    unit: str
+
+    def __post_init__(self) -> None:
+        for name in ("false_alarm", "miss"):
+            cost = getattr(self, name)
+            if isinstance(cost, bool) or not isinstance(cost, int | float) or not (isfinite(cost) and cost > 0):
+                msg = f"costs: {name}={cost!r} is no cost; write a number above zero, such as 4.0"
+                raise DeclarationError(msg)
+        if not isinstance(self.unit, str) or not self.unit.strip():
+            msg = f"costs: unit={self.unit!r} does not say what is counted, and whose; write 'minutes of a traveller'"
+            raise DeclarationError(msg)
+
+    @property
+    def threshold(self) -> float:
+        """The probability from which acting costs no more than not acting (Elkan, IJCAI 2001)."""
+        return self.false_alarm / (self.false_alarm + self.miss)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Model(Declaration):
     """A binary classifier, logged to MLflow and registered there.
 
     `request` names the spine's columns that are inputs too (`categories` those of them that are text).
     `baselines` are averages of the label by groups of spine columns; a model that does not beat them
     on *report* does not become champion.
+
+    `calibration` names how scores become probabilities, fitted on *select*. With `interval`, such as 0.9, each
+    probability carries that interval of the share of positives among rows scored alike, drawn from the days of
+    *select*; without it `venn_abers` gives its own, which takes rows for independent. With `costs`, each comes
+    with a decision.
     """
 
     kind: ClassVar[str] = "model"
@@ -92,10 +129,22 @@ class Model(Declaration):
     request: Sequence[str] = ()
     categories: Sequence[str] = ()
     baselines: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    calibration: CalibrationMethod | None = None
+    interval: float | None = None
+    costs: Costs | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._require_list("request", self.request)
+        if self.calibration is not None and self.calibration not in get_args(CalibrationMethod):
+            self._refuse(
+                f"calibration={self.calibration!r}; choose {', '.join(map(repr, get_args(CalibrationMethod)))}"
+            )
+        share = self.interval
+        if share is not None and (isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1):
+            self._refuse(f"interval={share!r} is no share of draws; write 0.9, or leave it out")
+        if self.costs is not None and not isinstance(self.costs, Costs):
+            self._refuse(f"costs={self.costs!r}; write Costs(false_alarm=1.0, miss=4.0, unit='minutes of a traveller')")
         self._require_list("categories", self.categories)
         schema = self.training.view.schema
         for column in self.request:
@@ -114,6 +163,11 @@ class Model(Declaration):
     def inputs(self) -> tuple[str, ...]:
         """The model's input columns, in order."""
         return (*self.request, *self.training.view.feature_columns)
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether its probabilities carry an interval."""
+        return self.interval is not None or self.calibration == "venn_abers"
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -215,6 +269,8 @@ class Predictions(Declaration):
                 nullable=False,
                 description=f"Probability that {self.model.training.label.value} is true.",
             ),
+            *(self._interval_columns if self.model.has_interval else ()),
+            *(self._decision_columns if self.model.costs is not None else ()),
             Column(
                 name="model_version",
                 dtype=pl.Int64(),
@@ -243,10 +299,41 @@ class Predictions(Declaration):
         return tuple(selection.age_column for selection in self.view.features if selection.age)
 
     @property
+    def _interval_columns(self) -> tuple[Column, ...]:
+        share, label = self.model.interval, self.model.training.label.value
+        which = "Venn-Abers interval of the probability"
+        if share is not None:
+            which = (
+                f"{share:.0%} interval, over the days of *select*, of how often {label} is true of rows scored alike"
+            )
+        return tuple(
+            Column(
+                name=name,
+                dtype=pl.Float64(),
+                description=f"{end} end of the {which}; null where the model's version gives none.",
+            )
+            for name, end in zip(INTERVAL, ("Lower", "Upper"), strict=True)
+        )
+
+    @property
+    def _decision_columns(self) -> tuple[Column, ...]:
+        costs = self.model.costs
+        assert costs is not None  # noqa: S101 - asked by the caller
+        priced = f"a false alarm costs {costs.false_alarm:g} and a miss {costs.miss:g} {costs.unit}"
+        return (
+            Column(
+                name=DECISION,
+                dtype=pl.Boolean(),
+                description=f"Whether to act, where {priced}; null where the model's version was given no costs.",
+            ),
+        )
+
+    @property
     def _reason_columns(self) -> tuple[Column, ...]:
         which = f"The {self.reasons} inputs that moved the probability most, most first"
         bound = f"; null below a probability of {self.reasons_from}" if self.reasons_from else ""
-        told = "What each reason adds to the log odds, in the order of the reasons"
+        before = "" if self.model.calibration is None else ", before calibration"
+        told = f"What each reason adds to the log odds{before}, in the order of the reasons"
         return (
             Column(name="reasons", dtype=pl.List(pl.String()), description=f"{which}{bound}."),
             Column(name="contributions", dtype=pl.List(pl.Float64()), description=f"{told}{bound}."),

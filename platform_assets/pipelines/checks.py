@@ -79,7 +79,7 @@ def checks_of(declaration: Declaration) -> tuple[Check, ...]:
         asks = "Is the newest version champion, equal to it or set aside by hand? If not, the champion stays."
         return (Check(name=PROMOTED, asks=asks, blocking=False),)
     elif isinstance(declaration, Predictions):
-        asks = "Has every row of the view a probability between 0 and 1?"
+        asks = "Has every row of the view a probability between 0 and 1, within its interval if it has one?"
         scored = Check(name=EVERY_ROW_SCORED, asks=asks, blocking=True)
         again = Check(
             name=AS_TRAINED, asks="Does a sample, joined and scored again as in training, agree exactly?", blocking=True

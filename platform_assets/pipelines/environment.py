@@ -6,16 +6,21 @@ import os
 import platform
 from importlib.metadata import version
 
+from platform_assets.declarations.models import Model
+
 PREFIX = "environment."
 THREADS = f"{PREFIX}threads"
 LIBRARIES = ("lightgbm", "numpy", "polars")
 """The libraries that decide the bits of a model."""
+CALIBRATING = ("scikit-learn", "scipy")
+"""Those that decide the bits of an isotonic or straight line besides; Venn-Abers needs neither."""
 
 
-def environment() -> dict[str, str]:
-    """The libraries with their versions, the machine and its threads, as tags of a model version."""
+def environment(model: Model) -> dict[str, str]:
+    """The libraries that a model needs with their versions, the machine and its threads, as tags of a version."""
+    calibrating = CALIBRATING if model.calibration in ("isotonic", "platt") or model.interval is not None else ()
     return {
-        **{f"{PREFIX}{library}": version(library) for library in LIBRARIES},
+        **{f"{PREFIX}{library}": version(library) for library in (*LIBRARIES, *calibrating)},
         f"{PREFIX}python": platform.python_version(),
         f"{PREFIX}machine": f"{platform.system()} {platform.machine()}",
         THREADS: str(os.cpu_count() or 1),

@@ -12,7 +12,7 @@ import polars as pl
 
 from platform_assets.compute.reasons import strongest
 from platform_assets.declarations.catalogue import Catalogue
-from platform_assets.declarations.models import Predictions
+from platform_assets.declarations.models import DECISION, INTERVAL, Predictions
 from platform_assets.declarations.names import DAY, asset_name, table_folder
 from platform_assets.declarations.times import Days
 from platform_assets.declarations.views import PREDICTION_TIME
@@ -22,9 +22,11 @@ from platform_assets.pipelines.decisions import champions_of
 from platform_assets.pipelines.parity import as_trained
 from platform_assets.pipelines.publish import publish
 from platform_assets.pipelines.run import CheckResult, Inputs, Materialization, Platform, Run
+from platform_assets.pipelines.scoring import said_of
 from platform_assets.registry.models import LoadedModel
 
 _AT_ONCE = 10_000
+_TO_ACT_ON = "to act on"
 
 
 def predict(
@@ -91,6 +93,7 @@ def _together(made: Sequence[Materialization], days: Days) -> Materialization:
         facts={
             "in sample": sum(m.facts["in sample"] for m in made),
             "mean probability": mean,
+            **{title: sum(m.facts[title] for m in made) for title in (_TO_ACT_ON,) if title in last.facts},
             "champions": ", ".join(f"version {m.inputs[m.declaration.model.name]} of {m.days}" for m in made),
         },
     )
@@ -104,11 +107,12 @@ def _predict(
     version = inputs.versions[predictions.model.name]
     model = platform.registry.load(catalogue.name, predictions.model.name, version)
     rows = inputs.scan(predictions.view.name, days=days).collect()
+    said = said_of(predictions, model.predict(rows), model.classifier)
     scored = rows.with_columns(
         pl.concat_str(pl.lit(f"{predictions.model.name}-v{version}"), *predictions.keys, separator=":").alias(
             "prediction_id"
         ),
-        pl.Series("probability", model.score(rows), dtype=pl.Float64),
+        *said.get_columns(),
         pl.lit(version, dtype=pl.Int64).alias("model_version"),
         _view_version(platform, catalogue, predictions, inputs).alias("view_version"),
         (pl.col(PREDICTION_TIME) <= datetime.fromisoformat(model.tags["learned_until"])).alias("in_sample"),
@@ -117,19 +121,35 @@ def _predict(
     scored = scored.drop(DAY)
     if predictions.reasons:
         scored = _with_reasons(scored, predictions, model)
-    outside = scored.filter(~pl.col("probability").is_between(0, 1) | pl.col("probability").is_nan())
-    check = CheckResult(
-        name=EVERY_ROW_SCORED,
-        passed=outside.is_empty() and len(scored) == len(rows),
-        blocking=True,
-        description=f"{len(scored) - len(outside):,} of {len(rows):,} rows have a probability.",
-        facts={"rows": len(rows), "without a probability": len(outside)},
-    )
+    check = _every_row_scored(scored, rows=len(rows))
     facts = {
         "in sample": int(scored.get_column("in_sample").sum()),
         "mean probability": scored.get_column("probability").mean(),
     }
+    if DECISION in said.columns:
+        facts[_TO_ACT_ON] = int(scored.get_column(DECISION).sum())
     return publish(platform, catalogue, predictions, scored, days, run, inputs, checks=[check, parity], facts=facts)
+
+
+def _every_row_scored(scored: pl.DataFrame, *, rows: int) -> CheckResult:
+    """Whether each row has a probability, and within its interval where it has one."""
+    probability = pl.col("probability")
+    without = len(scored.filter(~probability.is_between(0, 1) | probability.is_nan()))
+    astray, within = 0, ""
+    low, high = INTERVAL
+    if low in scored.columns:
+        held = pl.col(low).is_not_null() & pl.col(high).is_not_null()
+        astray = len(scored.filter(held & ~((pl.col(low) <= probability) & (probability <= pl.col(high)))))
+        count = scored.select(held.sum()).item() - astray
+        within = f", {count:,} of them within an interval"
+    return CheckResult(
+        name=EVERY_ROW_SCORED,
+        passed=not without and not astray and len(scored) == rows,
+        blocking=True,
+        description=f"{len(scored) - without:,} of {rows:,} rows have a probability{within}.",
+        facts={"rows": rows, "without a probability": without}
+        | ({"outside of their interval": astray} if within else {}),
+    )
 
 
 def _view_version(platform: Platform, catalogue: Catalogue, predictions: Predictions, inputs: Inputs) -> pl.Expr:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
+from platform_assets.compute.costs import costs_of
 from platform_assets.compute.metrics import Performance, performance, performance_by
 from platform_assets.declarations.catalogue import Catalogue
-from platform_assets.declarations.models import Outcomes
+from platform_assets.declarations.models import DECISION, Outcomes
 from platform_assets.declarations.names import DAY
 from platform_assets.declarations.times import Days
 from platform_assets.pipelines.checks import LABELS_IN
@@ -40,6 +42,7 @@ def judge_predictions(
             fair.get_column(label.value).cast(pl.Float64).to_numpy(), fair.get_column("probability").to_numpy()
         )
         facts |= {f"{name} (out of sample)": value for name, value in found.to_dict().items() if name != "rows"}
+        facts |= _costs(outcomes, fair)
         by_day = daily_performance(outcomes, fair)
         if len(by_day) > 1:
             pictures["performance by day"] = picture_of_days(by_day)
@@ -53,6 +56,25 @@ def judge_predictions(
     return publish(
         platform, catalogue, outcomes, rows, days, run, inputs, checks=[check], facts=facts, pictures=pictures
     )
+
+
+def _costs(outcomes: Outcomes, rows: pl.DataFrame) -> dict[str, object]:
+    """What a row cost so far in the mean, by the decisions and by acting never or always; of those that have one."""
+    costs = outcomes.predictions.model.costs
+    if costs is None:
+        return {}
+    acted = rows.filter(pl.col(DECISION).is_not_null())
+    if acted.is_empty():
+        return {"with a decision (out of sample)": 0}
+    truth = acted.get_column(outcomes.label.value).cast(pl.Float64).to_numpy()
+    decision = acted.get_column(DECISION).to_numpy()
+    ways = {"as decided": decision, "acting never": np.zeros_like(decision), "acting always": np.ones_like(decision)}
+    return {"with a decision (out of sample)": len(acted)} | {
+        f"{costs.unit} a row, {name} (out of sample)": float(
+            costs_of(truth, acts, false_alarm=costs.false_alarm, miss=costs.miss).mean()
+        )
+        for name, acts in ways.items()
+    }
 
 
 def daily_performance(outcomes: Outcomes, rows: pl.DataFrame) -> dict[object, Performance]:

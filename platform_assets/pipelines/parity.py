@@ -8,7 +8,7 @@ from datetime import date
 import polars as pl
 
 from platform_assets.declarations.catalogue import Catalogue, days_read
-from platform_assets.declarations.models import Predictions
+from platform_assets.declarations.models import DECISION, INTERVAL, Predictions
 from platform_assets.declarations.names import DAY, asset_name, table_folder
 from platform_assets.declarations.times import Days
 from platform_assets.declarations.views import PREDICTION_TIME, FeatureView
@@ -18,9 +18,11 @@ from platform_assets.pipelines.checks import AS_TRAINED
 from platform_assets.pipelines.feature import join_selections, slices_of_groups
 from platform_assets.pipelines.plan import changed_since
 from platform_assets.pipelines.run import CheckResult, Inputs, Platform
+from platform_assets.pipelines.scoring import said_of
 from platform_assets.registry.models import LoadedModel
 
 _SAMPLE = 100
+_SAID = "__said_"
 
 
 def as_trained(
@@ -40,7 +42,7 @@ def as_trained(
         platform: where the tables are.
         catalogue: where the predictions are declared.
         predictions: whose rows they are.
-        scored: the rows with their `day` and probability, as they are about to be published.
+        scored: the rows with their `day` and what is said of them, as they are about to be published.
         inputs: what the predictions are made of, pinned.
         model: the version that scored.
     """
@@ -54,12 +56,15 @@ def as_trained(
     except TableError as error:
         return _not_examined(f"Nothing of {day} could be examined: {error}.")
     spine = inputs.scan(view.name, days=Days(day, day)).select(*view.schema.columns(), PREDICTION_TIME).collect()
-    said = sample.select(*predictions.keys, pl.col("probability").alias("__said"))
+    known = {column.name for column in predictions.columns}
+    names = [name for name in ("probability", *INTERVAL, DECISION) if name in known]
+    said = sample.select(*predictions.keys, pl.col(names).name.prefix(_SAID))
     spine = spine.join(said, on=list(predictions.keys), how="inner", maintain_order="left")
     again = join_selections(spine, slices_of_groups(view, behind, Days(day, day)), view.features, known=view.known)
     # As training does it: not through what scored the rows.
-    scores = model.classifier.score(again)
-    differing = int((scores != again.get_column("__said").to_numpy()).sum()) + len(sample) - len(again)
+    both = again.hstack(said_of(predictions, model.classifier.predict(again), model.classifier))
+    other = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{_SAID}{name}")) for name in names)
+    differing = both.select(other.sum()).item() + len(sample) - len(again)
     description = f"{len(sample):,} rows of {day}, joined and scored again as in training, agree exactly."
     if differing:
         held = sample.join(again, on=list(predictions.keys), how="inner", suffix="__again")

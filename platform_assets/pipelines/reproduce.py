@@ -21,6 +21,7 @@ from platform_assets.lake.tables import ENGINE_ERRORS
 from platform_assets.pipelines.environment import PREFIX, THREADS, environment
 from platform_assets.pipelines.publish import hash_of
 from platform_assets.pipelines.run import Inputs, Platform, Run
+from platform_assets.pipelines.training.costs import is_after_the_trees, read_settings_after_the_trees
 from platform_assets.pipelines.training.dataset import divide_labelled
 from platform_assets.pipelines.training.fitting import FittedModel, fit
 from platform_assets.registry.versions import ModelName, RegisteredVersion, document, find_version
@@ -29,6 +30,7 @@ State = Literal["same", "differs", "gone", "not recorded", "not made"]
 
 _SETTINGS = ("rounds", "early_stopping", "refit", "seed")
 _RESULTS = ("trees",)
+_OTHERWISE = "its trees, or what follows them, are others"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,9 +114,11 @@ def reproduce(platform: Platform, catalogues: Sequence[Catalogue], name: ModelNa
     recorded = _recorded(platform, catalogue, name)
     links = [*_code(catalogue, recorded), *_versions(platform, catalogue, recorded), *_environment(recorded)]
     learner, setting = _learner(recorded)
+    after, setting_after = _after_the_trees(recorded)
     rows, dataset = _dataset(platform, catalogue, recorded, run)
-    links += [setting, dataset]
-    links += _model_and_predictions(platform, catalogue, recorded, replace(recorded.model, learner=learner), rows, run)
+    links += [setting, setting_after, dataset]
+    model = replace(recorded.model, learner=learner, **after)
+    links += _model_and_predictions(platform, catalogue, recorded, model, rows, run)
     found = recorded.version
     return Reproduction(model=str(replace(name, which=found.version)), aliases=found.aliases, links=tuple(links))
 
@@ -176,7 +180,7 @@ def _versions(platform: Platform, catalogue: Catalogue, recorded: _Recorded) -> 
 
 def _environment(recorded: _Recorded) -> Iterator[Link]:
     """One link for each library, the machine and the number of threads (with which it is fitted again)."""
-    tags, here = recorded.version.tags, environment()
+    tags, here = recorded.version.tags, environment(recorded.model)
     for tag, now in here.items():
         then = tags.get(tag)
         same = then == now or (tag == THREADS and then is not None)
@@ -195,7 +199,7 @@ def _environment(recorded: _Recorded) -> Iterator[Link]:
 def _learner(recorded: _Recorded) -> tuple[LightGBM, Link]:
     """The learner with the settings that the run recorded, beside those that are declared."""
     declared, then = recorded.model.learner, recorded.version.parameters
-    known = {name: _value(text) for name, text in then.items() if name not in _RESULTS}
+    known = {name: _value(text) for name, text in then.items() if name not in _RESULTS and not is_after_the_trees(name)}
     now = {
         **declared.parameters,
         **{f.name: getattr(declared, f.name) for f in fields(declared) if f.name in _SETTINGS},
@@ -213,6 +217,22 @@ def _learner(recorded: _Recorded) -> tuple[LightGBM, Link]:
         state="not recorded" if not ours else "differs" if differing else "same",
         recorded=", ".join(f"{name}={ours.get(name)}" for name in differing) or f"{len(ours)} settings",
         found=", ".join(f"{name}={now.get(name)}" for name in differing) or f"{len(now)} settings",
+        why="it is fitted again with those that were recorded" if differing else "",
+    )
+
+
+def _after_the_trees(recorded: _Recorded) -> tuple[dict[str, Any], Link]:
+    """Calibration, interval and costs as the run recorded them, beside those that are declared."""
+    declared = recorded.model
+    then = read_settings_after_the_trees(recorded.version.parameters)
+    now = {name: getattr(declared, name) for name in then}
+    differing = sorted(name for name in then if then[name] != now[name])
+    return then, Link(
+        kind="settings",
+        name="of calibration, interval and costs",
+        state="differs" if differing else "same",
+        recorded=", ".join(f"{name}={then[name]}" for name in differing) or f"{len(then)} settings",
+        found=", ".join(f"{name}={now[name]}" for name in differing) or f"{len(now)} settings",
         why="it is fitted again with those that were recorded" if differing else "",
     )
 
@@ -291,7 +311,7 @@ def _model_and_predictions(
         state="not recorded" if then is None else "same" if same else "differs",
         recorded=(then or "")[:12],
         found=fitted.classifier.digest[:12],
-        why="" if same else "the ledger has no hash of it" if then is None else "its trees are others",
+        why="" if same else "the ledger has no hash of it" if then is None else _OTHERWISE,
     )
     yield _predictions(platform, catalogue, recorded, fitted)
 

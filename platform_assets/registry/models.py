@@ -14,16 +14,19 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from platform_assets.compute.calibration import Probabilities
 from platform_assets.compute.classifier import Classifier
 from platform_assets.compute.preparation import Preparation
 from platform_assets.declarations.names import registered_model
 from platform_assets.errors import ModelError
 
 if TYPE_CHECKING:
+    import lightgbm
     from mlflow import MlflowClient
 
 CHAMPION = "champion"
 _PREPARATION = "preparation"
+_AFTER = "after_the_trees"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +69,16 @@ class LoadedModel:
     classifier: Classifier
     tags: Mapping[str, str]
 
+    def predict(self, rows: pl.DataFrame) -> Probabilities:
+        """The probability of the positive outcome for each row, with its interval where the model tells one."""
+        return self.classifier.predict(rows)
+
     def score(self, rows: pl.DataFrame) -> npt.NDArray[np.float64]:
         """The probability of the positive outcome for each row; columns are matched by name."""
-        return self.classifier.score(rows)
+        return self.predict(rows).probability
 
     def contributions(self, rows: pl.DataFrame) -> npt.NDArray[np.float64]:
-        """What each input adds to the log odds of each row, in the order of the inputs (SHAP values of the trees)."""
+        """What each input adds to the log odds of each row before calibration, in the order of the inputs."""
         return self.classifier.contributions(rows)
 
 
@@ -197,9 +204,8 @@ class Registry:
             except (MlflowException, OSError) as error:
                 msg = f"model {full} version {version} cannot be loaded from {self.root}: {error}"
                 raise ModelError(msg) from error
-            preparation = Preparation.from_dict(json.loads((info.metadata or {})[_PREPARATION]))
             self._cache[full, version] = LoadedModel(
-                version=version, classifier=Classifier(preparation=preparation, booster=booster), tags=dict(found.tags)
+                version=version, classifier=_classifier(info.metadata or {}, booster), tags=dict(found.tags)
             )
         return self._cache[full, version]
 
@@ -241,7 +247,7 @@ class Registry:
             run_id: the run, still open.
             catalogue: the project.
             name: the declared model's name.
-            classifier: what was fitted; what stands before the trees is stored in the model's own metadata.
+            classifier: what was fitted; what stands before and after the trees is stored in the model's own metadata.
             example: a few input rows as the feature view holds them.
             parameters: how it was fitted.
             metrics: figures by name.
@@ -275,7 +281,10 @@ class Registry:
                 signature=infer_signature(encoded, np.zeros(len(encoded))),
                 input_example=encoded,
                 pip_requirements=[f"lightgbm=={lightgbm.__version__}", f"mlflow=={mlflow.__version__}"],
-                metadata={_PREPARATION: json.dumps(classifier.preparation.to_dict())},
+                metadata={
+                    _PREPARATION: json.dumps(classifier.preparation.to_dict()),
+                    _AFTER: json.dumps(classifier.after_the_trees()),
+                },
             )
         if not client.search_registered_models(f"name = '{full}'"):
             client.create_registered_model(full)
@@ -283,6 +292,12 @@ class Registry:
             full, source=info.model_uri, run_id=run_id, model_id=info.model_id, tags=dict(tags), await_creation_for=None
         )
         return Logged(version=int(made.version), run_id=run_id, uri=f"models:/{full}/{made.version}")
+
+
+def _classifier(stored: Mapping[str, Any], booster: lightgbm.Booster) -> Classifier:
+    """What was stored around the trees; versions from before calibration have nothing after them."""
+    preparation = Preparation.from_dict(json.loads(stored[_PREPARATION]))
+    return Classifier.restore(preparation, booster, json.loads(stored.get(_AFTER, "{}")))
 
 
 def _pixels(png: bytes) -> npt.NDArray[np.uint8]:

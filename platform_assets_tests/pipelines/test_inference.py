@@ -13,6 +13,7 @@ import pytest
 from deltalake import DeltaTable
 
 import platform_assets.pipelines.feature as feature_pipeline
+from platform_assets.compute.calibration import Probabilities
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.models import Predictions
 from platform_assets.declarations.names import table_folder
@@ -65,9 +66,14 @@ def test_every_probability_is_lightgbms_own_for_the_right_matrix(shop_copy: Plat
     shop.make(shop_copy, "orders_asked", "return_predictions", days=ONE)
     asked = table(shop_copy, "orders_asked").filter(pl.col("day") == DAY)
     model = shop_copy.registry.load("shop", "return_model", 1)
-    expected = dict(zip(asked["order_id"], model.classifier.booster.predict(right_matrix(model, asked)), strict=True))
+    probability = np.asarray(model.classifier.booster.predict(right_matrix(model, asked)))
+    assert model.classifier.band is not None
+    low, high = model.classifier.band.around(probability, probability)
+    acts = (probability >= 0.2).tolist()
+    expected = dict(zip(asked["order_id"], zip(probability, low, high, acts, strict=True), strict=True))
     found = table(shop_copy, "return_predictions").filter(pl.col("day") == DAY)
-    assert dict(found.select("order_id", "probability").iter_rows()) == expected
+    columns = found.select("order_id", "probability", "probability_low", "probability_high", "decision")
+    assert {order: tuple(said) for order, *said in columns.iter_rows()} == expected
     assert changed in expected
 
 
@@ -120,24 +126,30 @@ def test_a_sample_is_joined_and_scored_again(shop_copy: Platform) -> None:
 def test_columns_scored_in_another_order_are_caught(shop_copy: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     """LightGBM takes them without a word."""
 
-    def swapped(self: LoadedModel, rows: pl.DataFrame) -> np.ndarray:
-        return np.asarray(self.classifier.booster.predict(self.classifier.preparation.encode(rows)[:, ::-1]))
+    def swapped(self: LoadedModel, rows: pl.DataFrame) -> Probabilities:
+        held = self.classifier
+        scores = np.asarray(held.booster.predict(held.preparation.encode(rows)[:, ::-1]))
+        return replace(held.predict(rows), probability=scores)
 
-    monkeypatch.setattr(LoadedModel, "score", swapped)
+    monkeypatch.setattr(LoadedModel, "predict", swapped)
     found = parity(shop.make(shop_copy, "return_predictions", days=ONE)[0])
     assert (found.passed, found.blocking) == (False, True)
     assert "the same inputs were scored otherwise" in found.description
 
 
-def test_one_probability_off_by_the_last_bit_is_caught(shop_copy: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = LoadedModel.score
+@pytest.mark.parametrize("which", ["probability", "low", "high"])
+def test_one_number_off_by_the_last_bit_is_caught(
+    shop_copy: Platform, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    honest = LoadedModel.predict
 
-    def nudged(self: LoadedModel, rows: pl.DataFrame) -> np.ndarray:
-        scores = honest(self, rows)
-        scores[0] = np.nextafter(scores[0], 1)
-        return scores
+    def nudged(self: LoadedModel, rows: pl.DataFrame) -> Probabilities:
+        said = honest(self, rows)
+        numbers = getattr(said, which).copy()
+        numbers[0] = np.nextafter(numbers[0], 0)
+        return replace(said, **{which: numbers})
 
-    monkeypatch.setattr(LoadedModel, "score", nudged)
+    monkeypatch.setattr(LoadedModel, "predict", nudged)
     found = parity(shop.make(shop_copy, "return_predictions", days=ONE)[0])
     assert (found.passed, found.facts["rows that differ"]) == (False, 1)
 

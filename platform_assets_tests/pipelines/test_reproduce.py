@@ -59,6 +59,8 @@ def test_the_champion_is_made_again_to_the_bit(there: Platform) -> None:
         "lightgbm",
         "numpy",
         "polars",
+        "scikit-learn",
+        "scipy",
         "python",
         "machine",
         "threads",
@@ -135,8 +137,8 @@ def test_other_settings_are_named_and_those_that_were_recorded_are_used(there: P
 
 
 def test_another_library_is_named(there: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = environment.environment() | {"environment.polars": "3.0", "environment.threads": "64"}
-    monkeypatch.setattr("platform_assets.pipelines.reproduce.environment", lambda: now)
+    now = environment.environment(shop.return_model) | {"environment.polars": "3.0", "environment.threads": "64"}
+    monkeypatch.setattr("platform_assets.pipelines.reproduce.environment", lambda _: now)
     found = reproduced(there)
     assert [(one.kind, one.name, one.found) for one in found.broken] == [("library", "polars", "3.0")]
 

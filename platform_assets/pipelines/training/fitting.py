@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from platform_assets.compute.band import Band
+from platform_assets.compute.calibration import fit_calibration
 from platform_assets.compute.classifier import Classifier
 from platform_assets.compute.metrics import Performance, performance
 from platform_assets.compute.preparation import Preparation
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     import lightgbm
     import numpy.typing as npt
 
+_DRAWS = 400
+
 
 @dataclass(frozen=True, kw_only=True)
 class FittedModel:
@@ -32,7 +36,7 @@ class FittedModel:
         parts: the rows of the training dataset by part.
         truth: their outcomes, 0 or 1.
         learned: how many rows it has learned from.
-        chosen: how good the one that stopped on *select* was there.
+        chosen: how good the one that stopped on *select* was there, before calibration.
     """
 
     classifier: Classifier
@@ -43,7 +47,10 @@ class FittedModel:
 
 
 def fit(model: Model, dataset: pl.LazyFrame, *, run: Run, threads: int | None = None) -> FittedModel:
-    """Fit on *fit* and stop early on *select*; it registers nothing.
+    """Fit on *fit*, stop early and calibrate on *select*; it registers nothing.
+
+    Calibration and band are fitted to what the trees of *fit* alone say of *select*. Where they are then fitted
+    anew on both, these are put on the new trees, which have seen what they were fitted to.
 
     Args:
         model: what is declared.
@@ -77,7 +84,13 @@ def fit(model: Model, dataset: pl.LazyFrame, *, run: Run, threads: int | None = 
         run=run,
         threads=threads,
     )
-    chosen = performance(truth["select"], booster.predict(preparation.encode(parts["select"])))
+    held = np.asarray(booster.predict(preparation.encode(parts["select"])))
+    chosen = performance(truth["select"], held)
+    calibration = None if model.calibration is None else fit_calibration(model.calibration, held, truth["select"])
+    band = None
+    if model.interval is not None:
+        days = days_of(model, parts["select"])
+        band = Band.fit(held, truth["select"], days, confidence=model.interval, draws=_DRAWS, seed=model.learner.seed)
     learned = parts["fit"]
     if model.learner.refit:
         learned = pl.concat([parts["fit"], parts["select"]])
@@ -94,12 +107,24 @@ def fit(model: Model, dataset: pl.LazyFrame, *, run: Run, threads: int | None = 
             threads=threads,
         )
     return FittedModel(
-        classifier=Classifier(preparation=preparation, booster=booster),
+        classifier=Classifier(
+            preparation=preparation,
+            booster=booster,
+            calibration=calibration,
+            band=band,
+            threshold=None if model.costs is None else model.costs.threshold,
+        ),
         parts=parts,
         truth=truth,
         learned=len(learned),
         chosen=chosen,
     )
+
+
+def days_of(model: Model, rows: pl.DataFrame) -> npt.NDArray[np.int32]:
+    """The day on which each row's prediction was asked for, as a number."""
+    day = model.training.view.partitions.day_of(pl.col(PREDICTION_TIME))
+    return rows.select(day.to_physical()).to_series().to_numpy()
 
 
 def fit_lightgbm(

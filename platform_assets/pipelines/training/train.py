@@ -16,13 +16,20 @@ from platform_assets.pipelines.environment import environment
 from platform_assets.pipelines.manifest import manifest
 from platform_assets.pipelines.plots import picture_of_model
 from platform_assets.pipelines.run import Inputs, Materialization, Platform, Run, enter
+from platform_assets.pipelines.training.costs import (
+    calibration_metrics,
+    cost_facts,
+    cost_metrics,
+    costs_on_report,
+    settings_after_the_trees,
+)
 from platform_assets.pipelines.training.evidence import baselines_on_report, beats_baselines, bounds_on_report, gains
 from platform_assets.pipelines.training.fitting import fit
 from platform_assets.pipelines.training.tuning import tune
 
 
 def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> Materialization:
-    """Choose what is left open of the settings, fit on *fit*, stop on *select*, measure on *report*, log and register.
+    """Choose what is left open of the settings, fit on *fit*, stop and calibrate on *select*, measure on *report*, register.
 
     Where no promotion chooses the champion, the alias `champion` moves to the new version when it beats every
     declared baseline on *report*.
@@ -35,10 +42,12 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
     tuned = tune(platform, catalogue, model, rows, run=run)
     fitted = fit(replace(model, learner=tuned.learner), rows, run=run)
     classifier, parts, truth = fitted.classifier, fitted.parts, fitted.truth
-    scores = classifier.score(parts["report"])
+    said = classifier.predict(parts["report"])
+    scores = said.probability
     measured = {"select": fitted.chosen, "report": performance(truth["report"], scores)}
     bounds = bounds_on_report(model, fitted, scores)
     error = calibration_error(truth["report"], scores)
+    costs = costs_on_report(model, fitted, scores)
     baselines = baselines_on_report(model, parts, truth)
     check = beats_baselines(measured["report"], baselines)
     asset = asset_name(catalogue.name, model.name)
@@ -50,11 +59,14 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
         "fingerprint": catalogue.fingerprints[model.name],
         "training_dataset": asset_name(catalogue.name, model.training.name),
         "training_dataset_version": str(inputs.versions[model.training.name]),
-        **environment(),
+        **environment(model),
     }
     picture = picture_of_model(truth["report"], scores, gains(classifier))
     metrics = {f"{part}_{name}": v for part, found in measured.items() for name, v in found.to_dict().items()}
     metrics["report_calibration_error"] = error
+    metrics |= cost_metrics(costs)
+    honesty = calibration_metrics(fitted, said)
+    metrics |= honesty
     metrics |= {f"report_{name}_{end}": v for name, b in bounds.items() for end, v in asdict(b).items()}
     metrics |= {f"baseline_{name.replace(' ', '_')}_auc": found.auc or 0.5 for name, found in baselines.items()}
     metrics |= tuned.metrics
@@ -77,6 +89,7 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
                 "refit": tuned.learner.refit,
                 "seed": tuned.learner.seed,
                 "trees": classifier.booster.num_trees(),
+                **settings_after_the_trees(model),
             },
             documents={
                 "manifest.json": json.dumps(_manifest(platform, catalogue, model, inputs), indent=2),
@@ -95,6 +108,8 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
         "AUC on report": measured["report"].auc,
         "log loss on report": measured["report"].log_loss,
         "calibration error on report": error,
+        **{name.replace("_", " ").replace("report ", "on report, "): value for name, value in honesty.items()},
+        **cost_facts(model, costs),
         **{
             f"{said} on report, 95% interval": f"{bounds[name].low:.4f} to {bounds[name].high:.4f}"
             for name, said in (("auc", "AUC"), ("log_loss", "log loss"))
