@@ -177,8 +177,12 @@ def profile(
     return pl.concat([PROFILES.to_frame(), *parts]).sort("day", "column")
 
 
-def merge(profiles: pl.DataFrame) -> pl.DataFrame:
+def merge(profiles: pl.DataFrame, *, points: int | None = None) -> pl.DataFrame:
     """One profile per column of all its days, as near to the profile of all their rows as `error` says.
+
+    Args:
+        profiles: a frame of `PROFILES`.
+        points: how many to keep at most; by default `points_for(rows)`.
 
     Everything but `distinct`, the points and the texts is that of the whole. Of the points, `error` is at most
     the sum of the parts' and `rank_error_of(rows, points)`; of the texts, the parts' and the most frequent one that
@@ -188,7 +192,7 @@ def merge(profiles: pl.DataFrame) -> pl.DataFrame:
         ValueError: when a column is of one kind on some days and of another on others.
     """
     together = pl.concat([PROFILES.to_frame(), profiles.select(PROFILES.names())]).sort("column", "day")
-    parts = [_merged(part) for _, part in together.group_by("column", maintain_order=True)]
+    parts = [_merged(part, points) for _, part in together.group_by("column", maintain_order=True)]
     return pl.concat([PROFILES.to_frame(), *parts])
 
 
@@ -208,6 +212,16 @@ def kind_of(dtype: pl.DataType) -> Kind:
     return "text" if isinstance(dtype, (pl.String, pl.Categorical, pl.Enum)) else "other"
 
 
+def numbers_of(cells: pl.Series) -> Floats:
+    """The cells of a column that is neither text nor `other` as numbers, NaN where null."""
+    if isinstance(cells.dtype, (pl.Date, pl.Datetime)):
+        cells = cells.cast(pl.Datetime("us")).dt.timestamp("us")
+    elif isinstance(cells.dtype, pl.Duration):
+        cells = cells.dt.total_microseconds()
+    numbers: Floats = cells.cast(pl.Float64).to_numpy()
+    return numbers
+
+
 def _of_column(cells: pl.Series, days: pl.Series, firsts: Integers) -> pl.DataFrame:
     kind = kind_of(cells.dtype)
     rows = np.diff(firsts)
@@ -216,18 +230,8 @@ def _of_column(cells: pl.Series, days: pl.Series, firsts: Integers) -> pl.DataFr
     if kind == "text":
         found |= _texts_of(cells.cast(pl.String), firsts, np.flatnonzero(rows > nulls))
     elif kind != "other":
-        found |= _numbers_of(_floats(cells), firsts, nulls)
+        found |= _numbers_of(numbers_of(cells), firsts, nulls)
     return _frame(cells.name, kind, found)
-
-
-def _floats(cells: pl.Series) -> Floats:
-    """The numbers of a column, NaN where it is null."""
-    if isinstance(cells.dtype, (pl.Date, pl.Datetime)):
-        cells = cells.cast(pl.Datetime("us")).dt.timestamp("us")
-    elif isinstance(cells.dtype, pl.Duration):
-        cells = cells.dt.total_microseconds()
-    numbers: Floats = cells.cast(pl.Float64).to_numpy()
-    return numbers
 
 
 def _sums(marks: np.ndarray[Any, np.dtype[np.bool_]], firsts: Integers) -> Integers:
@@ -301,7 +305,7 @@ def _listed(counted: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     return listed, int(counted.get_column("rows")[len(listed)])
 
 
-def _merged(parts: pl.DataFrame) -> pl.DataFrame:
+def _merged(parts: pl.DataFrame, points: int | None) -> pl.DataFrame:
     name = str(parts.get_column("column")[0])
     kinds = parts.get_column("kind").unique().sort().to_list()
     if len(kinds) > 1:
@@ -315,11 +319,11 @@ def _merged(parts: pl.DataFrame) -> pl.DataFrame:
     if kind == "text":
         found |= _merged_texts(parts)
     elif kind != "other":
-        found |= _merged_numbers(parts)
+        found |= _merged_numbers(parts, points)
     return _frame(name, kind, found)
 
 
-def _merged_numbers(parts: pl.DataFrame) -> dict[str, Any]:
+def _merged_numbers(parts: pl.DataFrame, most: int | None) -> dict[str, Any]:
     parts = parts.filter(pl.col("mean").is_not_null())
     values, counts = _flat(parts, "values").to_numpy(), _flat(parts, "counts").to_numpy()
     order = np.argsort(values, kind="stable")
@@ -327,7 +331,7 @@ def _merged_numbers(parts: pl.DataFrame) -> dict[str, Any]:
     upto = np.cumsum(counts[order])
     before = upto[ends - 1] if len(ends) else upto
     known = int(counts.sum())
-    points = points_for(np.array([known], dtype=np.int64))
+    points = points_for(np.array([known], dtype=np.int64)) if most is None else np.array([most], dtype=np.int64)
     kept, merged, _, error = thin(alike, before, starts, points)
     whole = len(alike) <= points[0] and parts.get_column("hashes").null_count() == len(parts)
     distinct, hashes = len(alike), None
