@@ -23,6 +23,7 @@ from platform_assets.compute import (
     profiles,
     splits,
     summaries,
+    thresholds,
     uncertainty,
     windows,
 )
@@ -90,6 +91,7 @@ PUBLIC: dict[ModuleType, set[str]] = {
     profiles: {"Profile", "profile", "merge", "each", "kind_of", "numbers_of"},
     grids: {"Grid", "Counts", "grids", "count_profiles", "count_values", "places"},
     drift: {"Against", "fixed", "trailing", "year_ago", "drift", "drift_over", "exact_drift"},
+    thresholds: {"held_out", "learn", "alarms", "exceeded"},
     contracts: {"judge", "together", "Verdict"},
     corrections: {"fold", "superseded_at"},
     windows: {"sums_at_ticks", "ratio", "minutes"},

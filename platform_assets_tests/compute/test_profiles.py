@@ -64,17 +64,11 @@ def test_it_is_what_the_naive_twin_finds(seed: int, count: int, shape: str) -> N
     values = some_values(seed, count, shape)
     found, known = of_values(values), finite(values)
     naive = naive_profile(values)
-    scale = (
-        {
-            name: max(abs(v or 0) for v in known) ** n * len(known) * 1e-12
-            for n, name in enumerate(["", "", "m2", "m3", "m4"])
-        }
-        if known
-        else {}
-    )
+    widest = max(map(abs, known), default=0.0)
+    off = {f"m{n}": widest**n * len(known) * 1e-12 for n in (2, 3, 4)}
     for name, value in naive.items():
         told = getattr(found, name)
-        assert told == (None if value is None else pytest.approx(value, rel=1e-9, abs=scale.get(name, 1e-9))), name
+        assert told == (None if value is None else pytest.approx(value, rel=1e-9, abs=off.get(name, 1e-9))), name
     assert found.distinct == len(set(known))
     assert sum(found.counts) == found.known == len(known)
     if known:

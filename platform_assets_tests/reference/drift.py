@@ -20,14 +20,15 @@ def naive_drift(reference: Cells, current: Cells, *, bins: int = 10) -> dict[str
         return {"missing": missing}
     texts = isinstance(p[0], str)
     counted = [text_bins(p, side, bins) if texts else number_bins(p, side, bins) for side in (p, q)]
-    found = {"missing": missing, **apart(*counted)}
+    furthest = max(abs(p.count(cell) / len(p) - q.count(cell) / len(q)) for cell in {*p, *q})
+    found = {"missing": missing, "infinity_norm": furthest, **apart(*counted)}
     if texts:
         return found | {"unseen": sum(cell not in set(p) for cell in q) / len(q)}
     area = float(stats.wasserstein_distance(p, q))
     with np.errstate(divide="ignore"):  # of its p-value, which nobody asked for
-        furthest = float(stats.ks_2samp(p, q, method="asymp").statistic)
+        gap = float(stats.ks_2samp(p, q, method="asymp").statistic)
     return found | {
-        "kolmogorov_smirnov": furthest,
+        "kolmogorov_smirnov": gap,
         "wasserstein": area,
         "wasserstein_in_spreads": area / float(np.std(p)) if np.std(p) > 0 else None,
         "unseen": sum(not min(p) <= cell <= max(p) for cell in q) / len(q),
