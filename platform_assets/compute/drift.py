@@ -19,7 +19,7 @@ import polars as pl
 
 from platform_assets.compute.grids import STEPS, Counts, Grid, count_profiles, count_values, grids, places
 from platform_assets.compute.profiles import merge
-from platform_assets.compute.summaries import Floats
+from platform_assets.compute.summaries import Floats, Integers
 from platform_assets.declarations.times import ONE_DAY, Days
 
 MEASURES = (
@@ -147,12 +147,14 @@ def drift_over(
         return DRIFT.to_frame()
     parts = []
     last = pl.Series("day", [against.current.last for against in windows], dtype=pl.Date)
+    found: dict[tuple[date, ...], list[list[Integers]]] = {}
     for where in grids(grid):
         ours = profiles.filter(pl.col("column") == where.column).sort("day")
-        counted = count_profiles(where, ours)
-        days = ours.get_column("day").to_list()
-        was = counted.added(places(days, [against.reference for against in windows]))
-        is_now = counted.added(places(days, [(against.current,) for against in windows]))
+        days = tuple(ours.get_column("day").to_list())
+        if days not in found:
+            sides = ([against.reference for against in windows], [(against.current,) for against in windows])
+            found[days] = [places(days, side) for side in sides]
+        was, is_now = count_profiles(where, ours).added(*found[days])
         parts.append(_measured(where, last, was, is_now, bins=bins, at_least=at_least))
     return pl.concat([DRIFT.to_frame(), *parts]).sort("day", "column")
 

@@ -58,21 +58,21 @@ class Counts:
     cells: Floats
     rooms: Floats
 
-    def added(self, places: Sequence[Integers]) -> Counts:
-        """The sums over runs of days: `places` are the firsts and the ends of the first run of each window, and so on."""
-        return Counts(**{name: _added(value, places) for name, value in vars(self).items()})
+    def added(self, *windows: Sequence[Integers]) -> tuple[Counts, ...]:
+        """The sums over each kind of window, as `places` tells where these begin and end."""
+        upto = {name: np.concatenate([np.zeros_like(n[:1]), np.cumsum(n, axis=0)]) for name, n in vars(self).items()}
+        return tuple(Counts(**{name: _added(n, places) for name, n in upto.items()}) for places in windows)
 
 
-def _added(counts: Floats, places: Sequence[Integers]) -> Floats:
-    upto = np.concatenate([np.zeros_like(counts[:1]), np.cumsum(counts, axis=0)])
-    total = np.zeros((places[0].shape[1], *counts.shape[1:]))
-    for first, end in places:
+def _added(upto: Floats, places: Sequence[Integers]) -> Floats:
+    total: Floats = upto[places[0][1]] - upto[places[0][0]]
+    for first, end in places[1:]:
         total += upto[end] - upto[first]
     return total
 
 
-def places(days: list[date], windows: Sequence[tuple[Days, ...]]) -> list[Integers]:
-    """For the first days of all windows, the second and so on: where they begin and end among `days`."""
+def places(days: Sequence[date], windows: Sequence[tuple[Days, ...]]) -> list[Integers]:
+    """For the first run of days of all windows, the second and so on: where it begins and ends among `days`."""
     known = np.array(days, dtype="datetime64[D]")
     found = []
     for number in range(max(len(window) for window in windows)):

@@ -54,10 +54,6 @@ def by_day(days: list[list[float | None]]) -> pl.DataFrame:
     return pl.DataFrame(dated, schema={"day": pl.Date, "x": pl.Float64}, orient="row")
 
 
-def close(value: float | None) -> object:
-    return None if value is None else pytest.approx(value, rel=1e-9, abs=1e-6)
-
-
 @settings(max_examples=60)
 @given(seed=st.integers(0, 10_000), count=st.integers(0, 500), shape=SHAPES)
 def test_it_is_what_the_naive_twin_finds(seed: int, count: int, shape: str) -> None:
