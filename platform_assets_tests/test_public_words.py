@@ -19,6 +19,7 @@ from platform_assets.compute import (
     contracts,
     corrections,
     costs,
+    curves,
     drift,
     grids,
     metrics,
@@ -63,6 +64,7 @@ from platform_assets.pipelines import (
     whereabouts,
 )
 from platform_assets.pipelines.training import tuning as training_tuning
+from platform_assets.registry import evidence as logged_evidence
 from platform_assets.registry import studies, versions
 
 PUBLIC: dict[ModuleType, set[str]] = {
@@ -90,6 +92,16 @@ PUBLIC: dict[ModuleType, set[str]] = {
     costs: {"costs_of"},
     uncertainty: {"Bounds", "Uncertainty", "uncertainty", "bounds_of_mean"},
     comparison: {"Interval", "Comparison", "compare", "calibration_error", "by_slice", "losses", "weighted_auc"},
+    curves: {
+        "Confusion",
+        "confusion",
+        "roc_curve",
+        "precision_recall",
+        "average_precision",
+        "calibration_table",
+        "thinned",
+    },
+    logged_evidence: {"TableUsed", "Evidence", "metric_names", "log_evidence", "picture_path"},
     history: {"add_rows"},
     decisions: {"Reason", "Decision", "History", "history", "decide", "settle", "champions_of"},
     assumed: {"Change", "read_change", "days_assumed"},
