@@ -22,6 +22,7 @@ from platform_assets.pipelines.training.card import limits, model_card
 from platform_assets.pipelines.training.fitting import FittedModel, fit
 from platform_assets.registry.evidence import metric_names
 from platform_assets_tests import faults, shop
+from platform_assets_tests.faults import Stop
 
 MODEL = shop.PROMOTING["return_model"]
 PICTURES = {"ROC", "precision and recall", "calibration", "confusion", "slices", "learning curve", "gain", "SHAP"}
@@ -262,3 +263,36 @@ def test_names_that_mlflow_would_refuse_are_spelt_otherwise_and_stay_apart() -> 
     assert (found["a/b"], found["a b"], found[""]) == ("a_b", "a_b_2", "_")
     assert len(set(found.values())) == 6
     assert max(map(len, found.values())) < 70
+
+
+LOG = "platform_assets.registry.models:log_evidence"
+STOPS = [
+    Stop("before", LOG),
+    Stop("after", LOG),
+    Stop("before", "mlflow.lightgbm:log_model"),
+    Stop("after", "mlflow.lightgbm:log_model"),
+    Stop("before", "platform_assets.registry.models:register"),
+    Stop("after", "platform_assets.registry.models:register"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", STOPS, ids=str)
+def test_killed_while_logging_there_is_no_version_without_its_evidence(shop_copy: Platform, stop: Stop) -> None:
+    registered = stop.when == "after" and stop.function.endswith(":register")
+    faults.kill_at_stop(shop_copy, "return_model", None, stop)
+    client = shop.platform(shop_copy.lake.root.parent).registry.client
+    experiment = client.get_experiment_by_name("shop")
+    assert experiment is not None
+    statuses = [run.info.status for run in client.search_runs([experiment.experiment_id])]
+    assert sorted(statuses) == ["FINISHED", "RUNNING"], "what was killed is not said to be finished"
+    versions = client.search_model_versions("name='shop.return_model'")
+    assert len(versions) == (2 if registered else 1)
+    assert shop_copy.registry.champion("shop", "return_model") == 1
+    again = shop.make(shop_copy, "return_model")[0]
+    assert again.version == len(versions) + 1
+    assert shop_copy.registry.champion("shop", "return_model") == again.version
+    for version in client.search_model_versions("name='shop.return_model'"):
+        assert DOCUMENTS - {"slices.csv"} <= files(shop_copy, str(version.run_id))
+        assert version.description
+        assert shop_copy.registry.load("shop", "return_model", int(version.version)).classifier.digest == again.digest
