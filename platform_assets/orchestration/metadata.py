@@ -138,7 +138,7 @@ def _as_markdown(frame: pl.DataFrame) -> str:
     """A few rows as a Markdown table."""
     shown = frame.select(frame.columns[:_WIDEST_PREVIEW])
     cells: list[Mapping[str, Any]] = list(shown.iter_rows(named=True))
-    head = "| " + " | ".join(shown.columns) + " |\n|" + "---|" * shown.width
+    head = "| " + " | ".join(map(_cell, shown.columns)) + " |\n|" + "---|" * shown.width
     body = "\n".join("| " + " | ".join(_cell(value) for value in row.values()) + " |" for row in cells)
     more = f"\n\nand {frame.width - shown.width} more columns" if frame.width > shown.width else ""
     return f"{head}\n{body}{more}" if cells else "no rows"

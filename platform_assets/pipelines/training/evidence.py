@@ -147,7 +147,7 @@ def importance(classifier: Classifier, explained: Explained) -> pl.DataFrame:
     sizes = pl.DataFrame(
         {
             "input": classifier.preparation.inputs,
-            "mean |SHAP| (log odds)": abs(explained.contributions).mean(axis=0),
+            "mean absolute SHAP (log odds)": abs(explained.contributions).mean(axis=0),
         }
     )
     return gains(classifier).join(sizes, on="input", how="left", maintain_order="left")
