@@ -33,6 +33,7 @@ from platform_assets.compute import (
     windows,
 )
 from platform_assets.declarations import (
+    backtest,
     catalogue,
     declaration,
     models,
@@ -63,9 +64,10 @@ from platform_assets.pipelines import (
     usage,
     whereabouts,
 )
+from platform_assets.pipelines.training import backtesting
 from platform_assets.pipelines.training import tuning as training_tuning
 from platform_assets.registry import evidence as logged_evidence
-from platform_assets.registry import studies, versions
+from platform_assets.registry import folds, locks, studies, versions
 
 PUBLIC: dict[ModuleType, set[str]] = {
     declaration: {"Declaration", "Column", "columns_of", "is_storable", "parameters_of", "docstring_of"},
@@ -74,6 +76,10 @@ PUBLIC: dict[ModuleType, set[str]] = {
     models: {"Model", "LightGBM", "Costs", "Predictions", "Outcomes"},
     promotion: {"Promotion"},
     tuning: {"Tuning", "Range", "Choice", "whole", "real", "choice"},
+    backtest: {"Backtest"},
+    backtesting: {"Fold", "backtest", "make_fold", "divide_fold"},
+    folds: {"FoldRun", "keep_fold"},
+    locks: {"locked"},
     training_tuning: {"Tuned", "tune", "best_of"},
     studies: {"StudyFile", "open_study", "study_folder", "quiet"},
     classifier: {"Classifier"},
@@ -115,6 +121,7 @@ PUBLIC: dict[ModuleType, set[str]] = {
         "within",
         "Days",
         "Daily",
+        "Monthly",
         "Window",
         "day_ranges",
         "parse_day",
@@ -274,6 +281,17 @@ FIELDS: dict[type, tuple[str, ...]] = {
         "max_stale",
     ),
     models.LightGBM: ("parameters", "rounds", "early_stopping", "refit", "seed", "tuning"),
+    backtest.Backtest: (
+        "name",
+        "description",
+        "owners",
+        "tags",
+        "freshness",
+        "model",
+        "first",
+        "select",
+        "last",
+    ),
     tuning.Tuning: ("trials", "space"),
     tuning.Range: ("low", "high", "log", "start", "whole"),
     tuning.Choice: ("values", "start"),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from platform_assets.declarations.backtest import Backtest
 from platform_assets.declarations.catalogue import Catalogue, calendar
 from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model, Outcomes, Predictions
 from platform_assets.declarations.names import asset_name, table_folder
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.tables import FeatureGroup, Label, Source
-from platform_assets.declarations.times import Days
+from platform_assets.declarations.times import Days, Monthly
 from platform_assets.declarations.views import FeatureView, TrainingDataset
 from platform_assets.errors import PartitionError, PlatformError
 from platform_assets.lake import ledger
@@ -20,6 +21,7 @@ from platform_assets.pipelines.inference import predict
 from platform_assets.pipelines.monitoring import judge_predictions
 from platform_assets.pipelines.promotion import promote
 from platform_assets.pipelines.run import Materialization, Platform, Run
+from platform_assets.pipelines.training.backtesting import backtest
 from platform_assets.pipelines.training.dataset import build_training_dataset
 from platform_assets.pipelines.training.train import train
 from platform_assets.pipelines.whereabouts import whereabouts
@@ -58,7 +60,7 @@ def materialize(
     return replace(made, checks=(*made.checks, days_complete(own, materialized, run)))
 
 
-def _dispatch(
+def _dispatch(  # noqa: C901 - one line for each kind
     platform: Platform, catalogue: Catalogue, declaration: Declaration, run: Run, days: Days | None
 ) -> Materialization:
     if isinstance(declaration, Source):
@@ -78,6 +80,8 @@ def _dispatch(
         return compute_view(platform, catalogue, declaration, days, run)
     if isinstance(declaration, Predictions):
         return predict(platform, catalogue, declaration, days, run)
+    if isinstance(declaration, Backtest):
+        return backtest(platform, catalogue, declaration, days, run)
     if isinstance(declaration, Outcomes):
         return judge_predictions(platform, catalogue, declaration, days, run)
     msg = f"{declaration.kind} {declaration.name!r} has no pipeline"
@@ -91,7 +95,8 @@ def _check_days(catalogue: Catalogue, declaration: Declaration, days: Days | Non
         raise PartitionError(msg)
     if own is not None:
         if days is None:
-            msg = f"{name} is cut into days; say which, for example {own.first}"
+            cut = "months" if isinstance(own, Monthly) else "days"
+            msg = f"{name} is cut into {cut}; say which, for example {own.first}"
             raise PartitionError(msg)
         try:
             own.require(days)

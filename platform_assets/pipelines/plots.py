@@ -236,6 +236,27 @@ def picture_of_comparison(
     return _png(figure)
 
 
+def picture_of_folds(table: pl.DataFrame, model: str) -> bytes:
+    """AUC and log loss of a model and its baselines, month by month, with the intervals of the model."""
+    figure = _figure(11, 3.8)
+    names = [model, *(name for name in table["predictor"].unique(maintain_order=True) if name != model)]
+    for axes, figure_name, title in zip(
+        figure.subplots(1, 2), ("auc", "log_loss"), ("AUC on the month", "Log loss on the month"), strict=True
+    ):
+        for name, color in zip(names, (_ACCENT, *[_INK, _PALE] * len(names)), strict=False):
+            own = table.filter(pl.col("predictor") == name, pl.col(figure_name).is_not_null()).sort("cutoff")
+            # A cutoff in UTC is less than a day away from its own zone's.
+            months = own["cutoff"].dt.offset_by("1d").dt.strftime("%Y-%m").to_list()
+            values = own[figure_name].to_numpy()
+            axes.plot(months, values, color=color, marker="o", lw=2 if name == model else 1.2, label=name)
+            low, high = own[f"{figure_name}_low"], own[f"{figure_name}_high"]
+            if name == model and own.height and not low.null_count():
+                axes.vlines(months, low.to_numpy(), high.to_numpy(), color=color, lw=1)
+        axes.set(title=title)
+    figure.axes[0].legend(frameon=False, fontsize=8)
+    return _png(figure)
+
+
 def picture_of_study(study: optuna.Study, best: optuna.trial.FrozenTrial, tuning: Tuning, *, seed: int) -> bytes:
     """The log loss on *select* of every trial, the share of its variance that each setting explains, and two slices.
 
