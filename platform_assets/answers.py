@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -14,11 +15,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from platform_assets.declarations.catalogue import Catalogue
-from platform_assets.errors import SettingsError
+from platform_assets.declarations.names import asset_name
+from platform_assets.errors import NotFound, SettingsError
 from platform_assets.orchestration import projects
 from platform_assets.orchestration.outlook import instance_if_any, look_ahead
 from platform_assets.orchestration.resources import resources
 from platform_assets.pipelines.addresses import Addresses
+from platform_assets.pipelines.assumed import Change
 from platform_assets.pipelines.impact import Impact
 from platform_assets.pipelines.reproduce import Link, Reproduction, reproduce
 from platform_assets.pipelines.run import Platform, Run
@@ -28,14 +31,21 @@ from platform_assets.pipelines.usage import Usage, usage
 from platform_assets.settings import Settings
 from platform_assets.terminal import console, show_not_looked_at
 
+_NAME = 36
+"""So wide is the column of names at most, before they are folded, so that 80 columns leave room for the reasons."""
 _MARKS = {"same": "[green]✓[/]", "not recorded": "[yellow]?[/]"}
 
 
-def answer_plan(settings: Settings, *, allow: bool, as_json: bool) -> int:
-    """Say what a refresh would do, reach and cost; 1 where it reaches a champion and that is not allowed."""
+def answer_plan(settings: Settings, *, allow: bool, as_json: bool, assumed: Sequence[Change] = ()) -> int:
+    """Say what a refresh would do, reach and cost; 1 where it reaches a champion and that is not allowed.
+
+    Raises:
+        NotFound: when something that is assumed to change is not declared.
+    """
     platform, catalogues = _open(settings)
+    _require_declared(catalogues, assumed)
     with instance_if_any(settings) as instance:
-        found = [look_ahead(platform, c, instance, now=datetime.now(UTC)) for c in catalogues]
+        found = [look_ahead(platform, c, instance, now=datetime.now(UTC), assumed=assumed) for c in catalogues]
     reached = any(one.reaches_production for one in found)
     if as_json:
         shown = [{**plain(one), "seconds": one.seconds, "reaches_production": one.reaches_production} for one in found]
@@ -48,6 +58,18 @@ def answer_plan(settings: Settings, *, allow: bool, as_json: bool) -> int:
         if reached and not allow:
             console().print("[red]✗[/] a champion would be fitted anew; say --allow where that is meant")
     return int(reached and not allow)
+
+
+def _require_declared(catalogues: Sequence[Catalogue], assumed: Sequence[Change]) -> None:
+    declared = [asset_name(c.name, d.name) for c in catalogues for d in c.declarations]
+    for change in assumed:
+        wanted = asset_name(change.catalogue, change.name)
+        if wanted not in declared:
+            near = difflib.get_close_matches(wanted, declared, n=1)
+            msg = f"{wanted} is not declared; " + (
+                f"did you mean {near[0]}?" if near else "usage and the UI list what is"
+            )
+            raise NotFound(msg)
 
 
 def answer_trace(settings: Settings, chosen: argparse.Namespace) -> int:
@@ -114,9 +136,10 @@ def show_impact(out: Console, found: Impact) -> None:
         out.print(f"[green]✓[/] {found.catalogue}: {all_of_it} is up to date, nothing to do")
         return
     table = _table("out of date")
+    table.columns[0].no_wrap = max(len(step.asset) for step in found.steps) <= _NAME
     for title in ("days", "rows", "cost"):
         table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("why")
+    table.add_column("why", overflow="fold")
     for step in found.steps:
         days = "" if step.day_count is None else f"{step.day_count}"
         rows = "unknown" if step.rows is None else f"{step.rows:,}"

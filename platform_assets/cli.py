@@ -105,7 +105,7 @@ def plan(settings: Settings, chosen: argparse.Namespace) -> int:
     """Say what a refresh would recompute, which models and predictions that reaches, and what it would cost."""
     from platform_assets.answers import answer_plan
 
-    return answer_plan(settings, allow=chosen.allow, as_json=chosen.json)
+    return answer_plan(settings, allow=chosen.allow, as_json=chosen.json, assumed=chosen.change)
 
 
 def trace(settings: Settings, chosen: argparse.Namespace) -> int:
@@ -315,6 +315,7 @@ _PLANS = {
 
 _EPILOGS = {
     plan: """example: platform-assets plan --json
+example: platform-assets plan --change shop/orders=2024-04-10:2024-04-14
 exit code: 0, or 1 where a model that is champion would be fitted anew and --allow is not given""",
     trace: """example: platform-assets trace return_model-v1:20240401-000
 exit code: 0, or 1 where it is not found, or something behind it is gone or does not agree""",
@@ -330,6 +331,15 @@ def _prediction(text: str) -> str:
 
     try:
         return read_prediction_id(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _change(text: str) -> object:
+    from platform_assets.pipelines.assumed import read_change
+
+    try:
+        return read_change(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
@@ -367,6 +377,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--json", action="store_true", help="print JSON")
         if function is plan:
             command.add_argument("--allow", action="store_true", help="also where a champion would be fitted anew")
+            written = "say what would follow if it changed: PROJECT/NAME, or only days: PROJECT/NAME=DAY or =FIRST:LAST"
+            command.add_argument("--change", action="append", default=[], type=_change, metavar="CHANGE", help=written)
         if function is trace:
             command.add_argument("prediction", metavar="PREDICTION", type=_prediction, help="a prediction_id")
         if function is reproduce:

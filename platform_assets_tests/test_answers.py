@@ -140,6 +140,7 @@ def test_a_plan_that_reaches_the_champion(capsys: pytest.CaptureFixture[str], mo
     [
         (["trace", "return_model-v1:none"], "there is no prediction 'return_model-v1:none'; copy one from"),
         (["reproduce", "models:/shop.return_model/9"], "there is no models:/shop.return_model/9; it has version 1"),
+        (["plan", "--change", "shop/order"], "shop/order is not declared; did you mean shop/orders?"),
         (["usage", "customer_history.x"], "there is no feature 'customer_history.x'; customer_history has"),
     ],
 )
@@ -160,7 +161,12 @@ def test_what_is_not_there_is_one_sentence(capsys: pytest.CaptureFixture[str], a
             "'return_model' names no model; write it as MLflow does: models:/shop.return_model@",
         ),
         (["usage"], "the following arguments are required: FEATURE"),
-        (["plan", "--change", "x"], "unrecognized arguments: --change x"),
+        (
+            ["plan", "--change", "orders"],
+            "'orders' names nothing that could change; write shop/orders, shop/orders=2024",
+        ),
+        (["plan", "--change", "shop/orders=2024-04-31"], "'shop/orders=2024-04-31': day is out of range for month"),
+        (["plan", "--change", "shop/orders=2024-04-14:2024-04-10"], "the days 2024-04-14 to 2024-04-10 run backwards"),
     ],
 )
 def test_wrong_usage_is_told_how_it_is_meant(

@@ -32,6 +32,7 @@ from platform_assets.lake import retention as lake_retention
 from platform_assets.lake import tables as lake_tables
 from platform_assets.pipelines import (
     addresses,
+    assumed,
     champions,
     decisions,
     impact,
@@ -72,6 +73,7 @@ PUBLIC: dict[ModuleType, set[str]] = {
     comparison: {"Interval", "Comparison", "compare", "calibration_error", "by_slice", "losses", "weighted_auc"},
     history: {"add_rows"},
     decisions: {"Reason", "Decision", "History", "history", "decide", "settle", "champions_of"},
+    assumed: {"Change", "read_change", "days_assumed"},
     champions: {"Reign", "promotion_for", "promote_by_hand", "roll_back", "reigns"},
     times: {
         "KnownAt",

@@ -11,8 +11,11 @@ import polars as pl
 from platform_assets.declarations.declaration import Column, Declaration
 from platform_assets.declarations.models import Model
 from platform_assets.declarations.times import INSTANT
+from platform_assets.declarations.views import PREDICTION_TIME
 
 Approval = Literal["none", "human"]
+MONTH = "month"
+"""The slice that needs no column: the calendar month of the prediction time, `2013-11`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +27,7 @@ class Promotion(Declaration):
 
     Attributes:
         model: whose champion is chosen.
-        slices: columns of the view; each of their values with at least `slice_rows` rows is a slice.
+        slices: columns of the view, or "month"; each of their values with at least `slice_rows` rows is a slice.
         slice_rows: smaller slices are not judged.
         floor: by how much the log loss of a slice may be above the champion's, in nats.
         largest_gap: by how much the AUC of slices of one column may differ; None for any.
@@ -56,7 +59,8 @@ class Promotion(Declaration):
         super().__post_init__()
         self._require_list("slices", self.slices)
         for column in self.slices:
-            self._require_column(self.model.training.view.schema, column, "slices")
+            if column != MONTH:
+                self._require_column(self.model.training.view.schema, column, "slices")
         if self.approval not in ("none", "human"):
             self._refuse(f"approval={self.approval!r}; choose 'none' or 'human' (somebody has to approve)")
         if not 0 < self.confidence < 1:
@@ -70,6 +74,13 @@ class Promotion(Declaration):
             value = getattr(self, limit)
             if value is not None and value < 0:
                 self._refuse(f"{limit}={value} is below zero, which no model could hold; leave it out or raise it")
+
+    def slice_of(self, column: str) -> pl.Expr:
+        """The value of a slice for each row of the view."""
+        view = self.model.training.view
+        if column == MONTH and MONTH not in view.schema.columns():
+            return view.partitions.day_of(pl.col(PREDICTION_TIME)).dt.strftime("%Y-%m").alias(MONTH)
+        return pl.col(column)
 
     @property
     def input_names(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -15,6 +15,7 @@ from platform_assets.orchestration.instance import open_instance
 from platform_assets.orchestration.metadata import RUN_TIME, key_of
 from platform_assets.orchestration.records import compare_records, with_unrecorded
 from platform_assets.orchestration.refresh import RANGE_END, RANGE_START
+from platform_assets.pipelines.assumed import Change
 from platform_assets.pipelines.impact import Impact, PastRun, impact
 from platform_assets.pipelines.plan import Plan, plan
 from platform_assets.pipelines.run import Platform
@@ -24,18 +25,32 @@ _PAST = 5
 """So many runs of each asset are looked at."""
 
 
-def decide(platform: Platform, catalogue: Catalogue, instance: dg.DagsterInstance | None, *, now: datetime) -> Plan:
-    """What a refresh would carry out at the instant `now` (UTC); without an instance Dagster has no record of anything."""
-    return with_unrecorded(
-        plan(platform, catalogue, now=now), catalogue, compare_records(instance, platform, catalogue)
-    )
+def decide(
+    platform: Platform,
+    catalogue: Catalogue,
+    instance: dg.DagsterInstance | None,
+    *,
+    now: datetime,
+    assumed: Sequence[Change] = (),
+) -> Plan:
+    """What a refresh would carry out at the instant `now` (UTC), were what is `assumed` to change changed already.
+
+    Without an instance Dagster has no record of anything.
+    """
+    decided = plan(platform, catalogue, now=now, assumed=assumed)
+    return with_unrecorded(decided, catalogue, compare_records(instance, platform, catalogue))
 
 
 def look_ahead(
-    platform: Platform, catalogue: Catalogue, instance: dg.DagsterInstance | None, *, now: datetime
+    platform: Platform,
+    catalogue: Catalogue,
+    instance: dg.DagsterInstance | None,
+    *,
+    now: datetime,
+    assumed: Sequence[Change] = (),
 ) -> Impact:
     """The same with what it reaches and costs."""
-    decided = decide(platform, catalogue, instance, now=now)
+    decided = decide(platform, catalogue, instance, now=now, assumed=assumed)
     history = (
         {} if instance is None else {s.name: past_runs(instance, catalogue, catalogue[s.name]) for s in decided.steps}
     )

@@ -23,6 +23,7 @@ from platform_assets.declarations.times import ONE_DAY, Days, day_ranges
 from platform_assets.declarations.views import TrainingDataset
 from platform_assets.lake import ledger
 from platform_assets.lake.repair import LOST
+from platform_assets.pipelines.assumed import Change, days_assumed
 from platform_assets.pipelines.decisions import champions_of
 from platform_assets.pipelines.run import Platform, version_for, version_of
 
@@ -30,6 +31,7 @@ NEVER = "never materialized"
 CODE = "its declaration changed"
 BACK = "its table was set back"
 FILES = "its landed files changed"
+ASSUMED = "it is assumed to change"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +119,14 @@ class _There:
         return self._changes[name]
 
 
-def plan(platform: Platform, catalogue: Catalogue, *, now: datetime, left_alone: Collection[str] = ()) -> Plan:
+def plan(
+    platform: Platform,
+    catalogue: Catalogue,
+    *,
+    now: datetime,
+    left_alone: Collection[str] = (),
+    assumed: Sequence[Change] = (),
+) -> Plan:
     """Compare everything declared with what is there.
 
     Args:
@@ -125,6 +134,7 @@ def plan(platform: Platform, catalogue: Catalogue, *, now: datetime, left_alone:
         catalogue: what is declared.
         now: days that are not over at this instant (UTC) are not looked at.
         left_alone: declarations that stay as they are, so that nothing follows from what they would become.
+        assumed: what is taken to have changed, to see what would follow.
     """
     steps: dict[str, Step] = {}
     waiting: dict[str, int] = {}
@@ -134,18 +144,12 @@ def plan(platform: Platform, catalogue: Catalogue, *, now: datetime, left_alone:
         reasons: dict[str, set[date | None]] = {}
         latest = there.ledger.latest(asset_name(catalogue.name, declaration.name))
         candidates = _candidates(there, declaration, now, materialized, steps, waiting)
-        exists = there.versions[declaration.name] is not None or isinstance(declaration, Model)
-        stamps = _stamps(platform, declaration, now)
-        for day in candidates:
-            entry, unit = latest.get(day), "" if day is None else str(day)
-            if entry is None or not exists:
-                reasons.setdefault(NEVER, set()).add(day)
-            elif entry.fingerprint != catalogue.fingerprints[declaration.name]:
-                reasons.setdefault(BACK if entry.fingerprint == LOST else CODE, set()).add(day)
-            elif unit in stamps and stamps[unit] != entry.stamps.get(unit):
-                reasons.setdefault(FILES, set()).add(day)
         recorded = {day: entry for day, entry in latest.items() if day in candidates}
-        for reason, day in _stale_by_input(there, declaration, recorded, candidates, steps):
+        for reason, day in (
+            *_stale_by_itself(there, declaration, latest, candidates, now),
+            *((ASSUMED, day) for day in days_assumed(assumed, catalogue, declaration, candidates)),
+            *_stale_by_input(there, declaration, recorded, candidates, steps),
+        ):
             reasons.setdefault(reason, set()).add(day)
         stale = set().union(*reasons.values()) if reasons else set()
         if calendar(declaration) is not None:
@@ -233,6 +237,25 @@ def _stamps(platform: Platform, declaration: Declaration, now: datetime) -> Mapp
     if declaration.partitions is not None and closed is None:
         return {}
     return platform.landing.stamps(declaration.name, closed)
+
+
+def _stale_by_itself(
+    there: _There,
+    declaration: Declaration,
+    latest: Mapping[date | None, ledger.Entry],
+    candidates: set[date | None],
+    now: datetime,
+) -> Iterator[tuple[str, date | None]]:
+    exists = there.versions[declaration.name] is not None or isinstance(declaration, Model)
+    stamps = _stamps(there.platform, declaration, now)
+    for day in candidates:
+        entry, unit = latest.get(day), "" if day is None else str(day)
+        if entry is None or not exists:
+            yield NEVER, day
+        elif entry.fingerprint != there.catalogue.fingerprints[declaration.name]:
+            yield (BACK if entry.fingerprint == LOST else CODE), day
+        elif unit in stamps and stamps[unit] != entry.stamps.get(unit):
+            yield FILES, day
 
 
 def _stale_by_input(

@@ -151,7 +151,7 @@ def _judge(
         reasons += _against_champion(promotion, compared)
     slices = {
         column: by_slice(
-            scored.rows.get_column(column),
+            scored.rows.select(promotion.slice_of(column)).to_series(),
             scored.truth,
             scored.challenger,
             scored.champion,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
+import polars as pl
 import pytest
 
 from platform_assets.declarations.catalogue import Catalogue
@@ -65,3 +67,11 @@ def test_a_stricter_promotion_is_another_and_scores_nothing_again() -> None:
     told = shop.PROMOTING.fingerprints
     assert {name for name, value in strict.fingerprints.items() if value != told[name]} == {PROMOTION.name}
     assert fingerprint(CHOSEN) == fingerprint(shop.return_predictions)
+
+
+def test_a_month_is_the_local_one_of_the_prediction_time() -> None:
+    """22:00 UTC is midnight in Berlin in summer."""
+    asked = [datetime(2024, 4, 30, 21, 59, tzinfo=UTC), datetime(2024, 4, 30, 22, tzinfo=UTC)]
+    rows = pl.DataFrame({"prediction_time": asked}, schema={"prediction_time": pl.Datetime("us", "UTC")})
+    monthly = replace(PROMOTION, slices=["month"])
+    assert rows.select(monthly.slice_of("month"))["month"].to_list() == ["2024-04", "2024-05"]

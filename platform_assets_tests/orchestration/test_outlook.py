@@ -14,6 +14,7 @@ from platform_assets.declarations.times import Days
 from platform_assets.orchestration.outlook import decide, look_ahead, past_runs
 from platform_assets.orchestration.records import UNRECORDED
 from platform_assets.orchestration.refresh import carry_out, divide
+from platform_assets.pipelines.assumed import Change
 from platform_assets.pipelines.impact import Impact, ModelReached, PastRun, cost
 from platform_assets.pipelines.plan import CODE
 from platform_assets_tests import shop
@@ -69,6 +70,27 @@ def test_what_no_model_learned_from_reaches_no_model(full: Deployment) -> None:
     found = ahead(full, shop.with_changed("customer_history", max_age=timedelta(days=4)))
     assert [model.aliases for model in found.models] == [{}]
     assert not found.reaches_production
+
+
+def test_what_would_follow_a_change_is_what_follows_it(full: Deployment) -> None:
+    """Of one day of orders: what is said beforehand is what is said when that day has landed anew."""
+    change = Change(catalogue="shop", name="orders", days=Days(LATE, LATE))
+    said = look_ahead(full.platform, full.catalogue, full.instance, now=datetime.now(UTC), assumed=[change])
+    assert ahead(full).steps == ()
+    shop.land_rows(full.settings.landing, "orders", LATE, shop.rows_to_land("orders", LATE)[:-3])
+    found = ahead(full)
+    assert [(step.asset, step.days) for step in said.steps] == [(step.asset, step.days) for step in found.steps]
+    assert (said.models, said.predictions, said.seconds) == (found.models, found.predictions, found.seconds)
+    assert dict(said.steps[0].reasons) == {"it is assumed to change": 1}
+
+
+def test_a_change_of_all_of_it_reaches_every_day(full: Deployment) -> None:
+    changes = [Change(catalogue="shop", name="products"), Change(catalogue="another", name="orders")]
+    said = look_ahead(full.platform, full.catalogue, full.instance, now=datetime.now(UTC), assumed=changes)
+    assert said.reaches_production
+    assert said.steps[0].asset == "shop/products"
+    days = {step.asset: step.day_count for step in said.steps}
+    assert days["shop/return_predictions"] == 14
 
 
 def test_what_it_says_is_what_a_refresh_does(full: Deployment) -> None:
