@@ -26,8 +26,9 @@ test: $(STAMP)  ## the tests
 test-slow: $(STAMP)  ## the long loops over faults and generated data, and the README's commands
 	@$(BIN)/python -m pytest -m slow
 
-bench: $(STAMP)  ## the point-in-time join beside what one would use instead
+bench: $(STAMP)  ## joins and scoring beside what one would use instead
 	@$(BIN)/python -m benchmarks.point_in_time --size $(SIZE)
+	@$(BIN)/python -m benchmarks.scoring --size $(SIZE)
 
 check: lint test  ## format, lint, types, tests
 

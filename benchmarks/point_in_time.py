@@ -1,48 +1,24 @@
 """The point-in-time join beside what a user would pick instead, on the same Delta tables, in one run.
 
-    python -m benchmarks.point_in_time [--size small|default|large]
-
-A spine is joined to three groups of features. Each contender runs in a process of its own, in turn, several
-times; figures are medians. *Wrong* counts answers that differ from what was known then: two rows in a hundred are
-late, and an as-of join on the known time lets a late row about an old event shadow a newer fact.
+A spine is joined to three groups of features. *Wrong* counts answers that differ from what was known then: two rows
+in a hundred are late, and an as-of join on the known time lets a late row about an old event shadow a newer fact.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import resource
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 from deltalake import DeltaTable, write_deltalake
 
+from benchmarks.contest import Contender, Contest, Work, main
+
 GROUPS, VALUES, ENTITIES, MONTHS = 3, 3, 100_000, 12
 START, YEAR, DAY = 1_356_998_400_000_000, 365 * 86_400_000_000, 86_400_000_000
 
-
-@dataclass(frozen=True)
-class Size:
-    """Rows of the spine and of each group, and runs of each contender."""
-
-    spine: int
-    group: int
-    repeat: int
-
-
-SIZES = {
-    "small": Size(20_000, 100_000, 1),
-    "default": Size(1_000_000, 5_000_000, 3),
-    "large": Size(2_000_000, 20_000_000, 3),
-}
 
 Join = Callable[[Path, pl.DataFrame], pl.DataFrame]
 
@@ -137,70 +113,51 @@ def duckdb_asof(root: Path, spine: pl.DataFrame) -> pl.DataFrame:
     return connection.sql(f"SELECT spine.*, {values} FROM spine {joins} ORDER BY row").pl()
 
 
-CONTENDERS: dict[str, tuple[str, Join]] = {
-    "scan of the columns (the floor)": ("spine", only_scan),
-    "point_in_time_joins": ("spine", ours),
-    "Polars join_asof": ("spine", polars_asof),
-    "pandas merge_asof": ("spine", pandas_asof),
-    "DuckDB ASOF": ("spine", duckdb_asof),
-    "point_in_time_joins, 1,000 questions in a week": ("week", ours),
-    "the same with max_age of 7 days": ("week", lambda root, spine: ours(root, spine, max_age_days=7)),
-}
+def contender(join: Join, spine_name: str = "spine") -> Contender:
+    """Read the spine, and join once on a tenth of it, so that what is compiled on first use does not count."""
 
-
-def run(root: Path, name: str) -> None:
-    """Run one contender in this process and print its figures."""
-    spine_name, join = CONTENDERS[name]
-    spine = pl.read_parquet(root / f"{spine_name}.parquet")
-    # Once on a tenth, so that what is loaded on first use (a compiler, say) does not count.
-    if join is not only_scan:
+    def ready(root: Path) -> Work:
+        spine = pl.read_parquet(root / f"{spine_name}.parquet")
         join(root, spine.head(len(spine) // 10))
-    began, used = time.perf_counter(), _processor_seconds()
-    joined = join(root, spine)
-    wall, processor = time.perf_counter() - began, _processor_seconds() - used
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    wrong = None
-    if spine_name == "spine" and join is not only_scan:
-        truth = root / "truth.parquet"
-        if join is ours:
-            joined.write_parquet(truth)
-        else:
-            held = pl.read_parquet(truth)
-            values = [name for name in held.columns if name not in spine.columns]
-            wrong = max(int(joined[v].fill_nan(None).ne_missing(held[v]).sum()) for v in values)
-    print(json.dumps({"wall": wall, "processor": processor, "peak": peak, "wrong": wrong}))
+        return lambda: join(root, spine)
+
+    return Contender(ready=ready, judged=spine_name == "spine" and join is not only_scan)
 
 
-def _processor_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
+def keep(root: Path, joined: Any) -> None:
+    joined.write_parquet(root / "truth.parquet")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--size", choices=SIZES, default="default", help="how many rows, and how often")
-    parser.add_argument("--one", nargs=2, metavar=("FOLDER", "NAME"), help=argparse.SUPPRESS)
-    chosen = parser.parse_args()
-    if chosen.one:
-        run(Path(chosen.one[0]), chosen.one[1])
-        return
-    size = SIZES[chosen.size]
-    with tempfile.TemporaryDirectory() as folder:
-        make(Path(folder), spine=size.spine, group=size.group)
-        found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
-        for _ in range(size.repeat):
-            for name, figures in found.items():
-                command = [sys.executable, "-m", "benchmarks.point_in_time", "--one", folder, name]
-                figures.append(json.loads(subprocess.run(command, capture_output=True, check=True).stdout))
-    own = statistics.median(f["processor"] for f in found["point_in_time_joins"])
-    print(f"{size.spine:,} spine rows, {GROUPS} groups of {size.group:,} rows on Delta, median of {size.repeat}\n")
-    print("| | wall s | processor s | against ours | peak GB | wrong rows |")
-    print("|---|---:|---:|---:|---:|---:|")
-    for name, figures in found.items():
-        wall, processor, peak = (statistics.median(f[what] for f in figures) for what in ("wall", "processor", "peak"))
-        wrong = "" if figures[0]["wrong"] is None else f"{figures[0]['wrong']:,}"
-        print(f"| {name} | {wall:.2f} | {processor:.2f} | {processor / own:.2f} | {peak:.2f} | {wrong} |")
+def wrong(root: Path, joined: Any) -> int:
+    """The rows in which any value differs, at most over the columns."""
+    held = pl.read_parquet(root / "truth.parquet")
+    values = [name for name in held.columns if name not in ("row", "entity", "prediction_time")]
+    return max(int(joined[v].fill_nan(None).ne_missing(held[v]).sum()) for v in values)
 
+
+CONTEST = Contest(
+    module="benchmarks.point_in_time",
+    work=f"Joining {{spine}} spine rows to {GROUPS} groups of {{group}} rows on Delta",
+    sizes={
+        "small": {"spine": 20_000, "group": 100_000, "repeat": 1},
+        "default": {"spine": 1_000_000, "group": 5_000_000, "repeat": 3},
+        "large": {"spine": 2_000_000, "group": 20_000_000, "repeat": 3},
+    },
+    make=make,
+    contenders={
+        "scan of the columns (the floor)": contender(only_scan),
+        "point_in_time_joins": contender(ours),
+        "Polars join_asof": contender(polars_asof),
+        "pandas merge_asof": contender(pandas_asof),
+        "DuckDB ASOF": contender(duckdb_asof),
+        "point_in_time_joins, 1,000 questions in a week": contender(ours, "week"),
+        "the same with max_age of 7 days": contender(lambda root, spine: ours(root, spine, max_age_days=7), "week"),
+    },
+    base="point_in_time_joins",
+    truth="point_in_time_joins",
+    keep=keep,
+    wrong=wrong,
+)
 
 if __name__ == "__main__":
-    main()
+    main(CONTEST, __doc__ or "")

@@ -32,6 +32,7 @@ from platform_assets.declarations.models import Costs, LightGBM, Model, Outcomes
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.tables import FeatureGroup, feature_group, label, source
 from platform_assets.declarations.times import Daily, Days, Window, after, unknown, within
+from platform_assets.declarations.tuning import Tuning, choice, real, whole
 from platform_assets.declarations.views import TimeSplit, TrainingDataset, feature_view
 from platform_assets.lake.landing import Landing
 from platform_assets.lake.tables import Lake
@@ -551,3 +552,22 @@ def with_changed(name: str, *, catalogue: Catalogue = CATALOGUE, **changes: obje
         return renewed[id(value)]
 
     return Catalogue(name=catalogue.name, declarations=[renew(d) for d in catalogue.declarations])
+
+
+TUNED = with_changed(
+    "return_model",
+    learner=LightGBM(
+        parameters={"min_data_in_leaf": 10},
+        rounds=25,
+        early_stopping=10,
+        tuning=Tuning(
+            trials=12,
+            space={
+                "num_leaves": whole(3, 24, log=True, start=3),
+                "learning_rate": real(0.03, 0.5, log=True, start=0.05),
+                "extra_trees": choice(False, True, start=False),
+            },
+        ),
+    ),
+)
+"""The same shop, whose model's settings are searched for."""

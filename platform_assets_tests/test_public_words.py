@@ -26,7 +26,17 @@ from platform_assets.compute import (
     uncertainty,
     windows,
 )
-from platform_assets.declarations import catalogue, declaration, models, promotion, retention, tables, times, views
+from platform_assets.declarations import (
+    catalogue,
+    declaration,
+    models,
+    promotion,
+    retention,
+    tables,
+    times,
+    tuning,
+    views,
+)
 from platform_assets.lake import damage, history, landing, ledger, lookup, repair, writes
 from platform_assets.lake import retention as lake_retention
 from platform_assets.lake import tables as lake_tables
@@ -47,7 +57,8 @@ from platform_assets.pipelines import (
     usage,
     whereabouts,
 )
-from platform_assets.registry import versions
+from platform_assets.pipelines.training import tuning as training_tuning
+from platform_assets.registry import studies, versions
 
 PUBLIC: dict[ModuleType, set[str]] = {
     declaration: {"Declaration", "Column", "columns_of", "is_storable", "parameters_of", "docstring_of"},
@@ -55,6 +66,9 @@ PUBLIC: dict[ModuleType, set[str]] = {
     views: {"feature_view", "FeatureView", "TrainingDataset", "TimeSplit"},
     models: {"Model", "LightGBM", "Costs", "Predictions", "Outcomes"},
     promotion: {"Promotion"},
+    tuning: {"Tuning", "Range", "Choice", "whole", "real", "choice"},
+    training_tuning: {"Tuned", "tune", "best_of"},
+    studies: {"StudyFile", "open_study", "study_folder", "quiet"},
     classifier: {"Classifier"},
     calibration: {
         "Probabilities",
@@ -227,6 +241,10 @@ FIELDS: dict[type, tuple[str, ...]] = {
         "split",
         "max_stale",
     ),
+    models.LightGBM: ("parameters", "rounds", "early_stopping", "refit", "seed", "tuning"),
+    tuning.Tuning: ("trials", "space"),
+    tuning.Range: ("low", "high", "log", "start", "whole"),
+    tuning.Choice: ("values", "start"),
     views.TimeSplit: ("select_from", "report_from", "report_until", "gap"),
     models.Model: (
         "name",

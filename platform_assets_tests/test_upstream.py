@@ -253,3 +253,21 @@ def test_lightgbm_predicts_no_rows_as_no_rows() -> None:
         {"objective": "binary", "verbosity": -1}, lightgbm.Dataset(rows, rows[:, 0] > 0.5), num_boost_round=2
     )
     assert np.asarray(booster.predict(np.zeros((0, 1)))).shape == (0,)
+
+
+def test_optuna_forgets_the_state_of_a_seeded_sampler_with_the_process() -> None:
+    """The reason why each trial has a sampler of its own."""
+    import optuna
+
+    def tried(study: optuna.Study, trials: int) -> list[float]:
+        study.sampler = optuna.samplers.TPESampler(seed=1)
+        for _ in range(trials):
+            trial = study.ask()
+            study.tell(trial, trial.suggest_float("x", 0, 1))
+        return [trial.params["x"] for trial in study.trials]
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    at_once, resumed = optuna.create_study(), optuna.create_study()
+    tried(resumed, 3)
+    assert tried(at_once, 6)[:3] == tried(resumed, 3)[:3]
+    assert [trial.params for trial in at_once.trials] != [trial.params for trial in resumed.trials]

@@ -32,8 +32,16 @@ from platform_assets.declarations.times import KnownAt
 
 _PROSE = {"description", "owners", "tags", "freshness", "max_stale", "promotion"}
 _COMPUTED = {"transform", "sql", "inputs", "schema", "raw", "lookback", "lookahead", "on_invalid", "on_correction"}
-_UNSAID = {"on_correction": "refuse", "known": "then", "calibration": None, "interval": None, "costs": None}
+_UNSAID = {
+    "on_correction": "refuse",
+    "known": "then",
+    "tuning": None,
+    "calibration": None,
+    "interval": None,
+    "costs": None,
+}
 """Settings that came after tables were made: at these values they change nothing, so that nothing is made again."""
+_OWN = "platform_assets.declarations."
 
 
 def fingerprint(declaration: Declaration) -> str:
@@ -87,7 +95,7 @@ def _describe_plain(value: object, seen: set[int]) -> Any:
 
 def _describe_record(record: Any, seen: set[int], left_out: set[str]) -> Any:
     held = {f.name: getattr(record, f.name) for f in fields(record) if f.name not in left_out}
-    if isinstance(record, Declaration):
+    if type(record).__module__.startswith(_OWN):
         held = {name: value for name, value in held.items() if name not in _UNSAID or value != _UNSAID[name]}
     return {"record": type(record).__name__} | {name: _describe(item, seen) for name, item in held.items()}
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
@@ -13,6 +14,7 @@ import polars as pl
 from platform_assets.declarations.declaration import Column, Declaration, columns_of
 from platform_assets.declarations.tables import FeatureGroup, Label, Source
 from platform_assets.declarations.times import INSTANT, Daily
+from platform_assets.declarations.tuning import LIGHTGBM_OWNED, LIGHTGBM_SETTINGS, Tuning
 from platform_assets.declarations.views import PREDICTION_TIME, FeatureView, TrainingDataset
 from platform_assets.errors import DeclarationError
 
@@ -31,7 +33,8 @@ class LightGBM:
     """How to fit LightGBM: its own parameters, the most trees, and how long *select* may fail to improve.
 
     With `refit`, the number of trees is chosen on *select* and the model then fitted anew on *fit* and
-    *select* together, so that it has learned from everything before *report*.
+    *select* together, so that it has learned from everything before *report*. With `tuning`, the parameters
+    that it names are chosen on *select* too, before anything else.
     """
 
     parameters: Mapping[str, Any]
@@ -39,16 +42,42 @@ class LightGBM:
     early_stopping: int | None = None
     refit: bool = True
     seed: int = 20130101
+    tuning: Tuning | None = None
 
     def __post_init__(self) -> None:
-        owned = {"objective", "seed", "deterministic", "num_threads", "force_row_wise", "force_col_wise"}
-        clash = sorted(owned & set(self.parameters))
-        if clash:
-            msg = f"LightGBM: {', '.join(clash)} are set by the platform so that a model can be made again; leave them out"
-            raise DeclarationError(msg)
+        tuned = () if self.tuning is None else tuple(self.tuning.space)
+        self._require_settings((*self.parameters, *tuned))
+        both = [name for name in tuned if name in self.parameters]
+        if both:
+            first = both[0]
+            self._refuse(
+                f"{', '.join(both)}: both fixed in parameters and tuned; keep one, or begin where it was with "
+                f"start={self.parameters[first]!r} in space[{first!r}]"
+            )
         if self.rounds < 1:
-            msg = f"LightGBM: rounds={self.rounds} grows no tree"
-            raise DeclarationError(msg)
+            self._refuse(f"rounds={self.rounds} grows no tree")
+
+    def with_settings(self, chosen: Mapping[str, Any]) -> LightGBM:
+        """A learner that has nothing left to tune: `chosen` are among its parameters."""
+        return replace(self, parameters={**self.parameters, **chosen}, tuning=None)
+
+    def _require_settings(self, names: Sequence[str]) -> None:
+        owned = sorted(set(LIGHTGBM_OWNED) & set(names))
+        if owned:
+            self._refuse(
+                f"{', '.join(owned)} are set by the platform so that a model can be made again; leave them out "
+                "(trees are told as rounds=..., patience as early_stopping=..., the seed as seed=...)"
+            )
+        for name in names:
+            if name not in LIGHTGBM_SETTINGS:
+                near = difflib.get_close_matches(name, LIGHTGBM_SETTINGS, n=1)
+                meant = f"did you mean {near[0]}?" if near else "write LightGBM's own name for it, not an alias"
+                self._refuse(f"{name!r} is no parameter that a learner may set, and would be ignored; {meant}")
+
+    @staticmethod
+    def _refuse(problem: str) -> None:
+        msg = f"LightGBM: {problem}"
+        raise DeclarationError(msg)
 
 
 @dataclass(frozen=True, kw_only=True)

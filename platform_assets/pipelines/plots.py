@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,11 +11,16 @@ import numpy.typing as npt
 import polars as pl
 
 from platform_assets.compute.metrics import Performance
+from platform_assets.declarations.tuning import Choice, Range, Tuning
 
 if TYPE_CHECKING:
+    import optuna
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _INK, _ACCENT, _PALE = "#1b2a41", "#2f6fde", "#b8c4d6"
+_FEWEST_TRIALS = 4
+_SLICES = 2
 
 
 def picture_of_model(
@@ -91,6 +96,82 @@ def picture_of_comparison(
     differences.set(title="Log loss above the champion's", xlabel="below zero the challenger is better")
     differences.tick_params(axis="y", labelsize=7)
     return _png(figure)
+
+
+def picture_of_study(study: optuna.Study, best: optuna.trial.FrozenTrial, tuning: Tuning, *, seed: int) -> bytes:
+    """The log loss on *select* of every trial, the share of its variance that each setting explains, and two slices.
+
+    Args:
+        study: its finished trials and those that were given up.
+        best: the trial that was chosen.
+        tuning: what was searched.
+        seed: of the forest that tells what mattered.
+    """
+    import optuna
+
+    finished = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
+    pruned = study.get_trials(states=[optuna.trial.TrialState.PRUNED])
+    figure = _figure(14, 3.8)
+    history, importance, *slices = figure.subplots(1, 2 + _SLICES)
+    _history(history, finished, pruned, best)
+    shares = _importances(study, finished, seed)
+    names = sorted(tuning.space, key=lambda name: -shares.get(name, 0.0))
+    importance.barh(names[::-1], [shares.get(name, 0.0) for name in names[::-1]], color=_ACCENT)
+    importance.set(title="Share of the variance explained", xlim=(0, 1))
+    importance.tick_params(axis="y", labelsize=7)
+    for axes, name in zip(slices, [*names, *[None] * _SLICES], strict=False):
+        if name is None:
+            axes.set_visible(False)
+        else:
+            _slice(axes, name, tuning.space[name], finished, best)
+    return _png(figure)
+
+
+def _history(
+    axes: Axes,
+    finished: Sequence[optuna.trial.FrozenTrial],
+    pruned: Sequence[optuna.trial.FrozenTrial],
+    best: optuna.trial.FrozenTrial,
+) -> None:
+    axes.scatter([t.number + 1 for t in pruned], [t.value or 0.0 for t in pruned], color=_PALE, s=14, label="given up")
+    numbers, values = [t.number + 1 for t in finished], [t.value or 0.0 for t in finished]
+    axes.scatter(numbers, values, color=_ACCENT, s=18, label="finished")
+    so_far = [min(values[: place + 1]) for place in range(len(values))]
+    axes.step(numbers, so_far, where="post", color=_INK, lw=1, label="best so far")
+    axes.scatter([best.number + 1], [best.value or 0.0], facecolors="none", edgecolors=_INK, s=70)
+    # A trial that was given up early lies far above; the eye needs those that were not.
+    spread = max(values) - min(values) or 1e-6
+    axes.set(title="Log loss on select", xlabel="trial", ylim=(min(values) - spread * 0.1, max(values) + spread * 0.3))
+    axes.legend(frameon=False, fontsize=7)
+
+
+def _slice(
+    axes: Axes,
+    name: str,
+    bounds: Range | Choice,
+    finished: Sequence[optuna.trial.FrozenTrial],
+    best: optuna.trial.FrozenTrial,
+) -> None:
+    def shown(trial: optuna.trial.FrozenTrial) -> float | str:
+        value = trial.params[name]
+        return str(value) if isinstance(bounds, Choice) else float(value)
+
+    axes.scatter([shown(t) for t in finished], [t.value or 0.0 for t in finished], color=_ACCENT, s=18)
+    axes.scatter([shown(best)], [best.value or 0.0], facecolors="none", edgecolors=_INK, s=70)
+    if isinstance(bounds, Range) and bounds.log:
+        axes.set_xscale("log")
+    axes.set(title=name)
+    axes.tick_params(axis="y", labelsize=7)
+
+
+def _importances(study: optuna.Study, finished: Sequence[optuna.trial.FrozenTrial], seed: int) -> dict[str, float]:
+    """By setting its share, from a forest over the finished trials (fANOVA, Hutter et al., 2014); none of too few."""
+    import optuna
+
+    if len(finished) < _FEWEST_TRIALS or len({trial.value for trial in finished}) == 1:
+        return {}
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
+    return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
 
 
 def _figure(width: float, height: float) -> Figure:

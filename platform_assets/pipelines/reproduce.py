@@ -205,10 +205,12 @@ def _learner(recorded: _Recorded) -> tuple[LightGBM, Link]:
         **{f.name: getattr(declared, f.name) for f in fields(declared) if f.name in _SETTINGS},
     }
     ours = {name: value for name, value in known.items() if name in now or name not in _SETTINGS}
+    open_to = {} if declared.tuning is None else declared.tuning.space
+    now |= {name: ours[name] if ours.get(name) in bounds else str(bounds) for name, bounds in open_to.items()}
     differing = sorted(name for name in {*ours, *now} if str(ours.get(name)) != str(now.get(name)))
     settings = {name: ours[name] for name in _SETTINGS if name in ours}
     parameters = {name: value for name, value in ours.items() if name not in _SETTINGS}
-    learner = replace(declared, parameters=parameters, **settings) if ours else declared
+    learner = replace(declared, parameters=parameters, tuning=None, **settings) if ours else declared
     return learner, Link(
         kind="settings",
         name="of the learner",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -136,6 +136,7 @@ def fit_lightgbm(
     *,
     run: Run,
     threads: int | None = None,
+    watch: Sequence[Callable[[lightgbm.callback.CallbackEnv], None]] = (),
 ) -> lightgbm.Booster:
     """Grow the trees: the same bits for the same rows, settings and machine.
 
@@ -147,9 +148,16 @@ def fit_lightgbm(
         held: rows and outcomes that decide when to stop; None to grow `learner.rounds` trees.
         run: where progress is said.
         threads: how many are used; None for as many as the machine has.
+        watch: called after every tree.
+
+    Raises:
+        ModelError: when settings are still to be tuned.
     """
     import lightgbm
 
+    if learner.tuning is not None:
+        msg = f"LightGBM: {', '.join(learner.tuning.space)} are still to be tuned; fit what `tune` gives back"
+        raise ModelError(msg)
     settings = {
         **learner.parameters,
         "objective": "binary",
@@ -165,7 +173,7 @@ def fit_lightgbm(
     learned = lightgbm.Dataset(
         preparation.encode(rows), truth, feature_name=names, categorical_feature=categories, params=settings
     )
-    callbacks = [_progress(run, learner.rounds)]
+    callbacks = [_progress(run, learner.rounds), *watch]
     judged = []
     if held is not None:
         judged = [lightgbm.Dataset(preparation.encode(held[0]), held[1], reference=learned)]

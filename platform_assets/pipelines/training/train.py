@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from platform_assets.compute.comparison import calibration_error
 from platform_assets.compute.metrics import performance
@@ -25,10 +25,11 @@ from platform_assets.pipelines.training.costs import (
 )
 from platform_assets.pipelines.training.evidence import baselines_on_report, beats_baselines, bounds_on_report, gains
 from platform_assets.pipelines.training.fitting import fit
+from platform_assets.pipelines.training.tuning import tune
 
 
 def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> Materialization:
-    """Fit on *fit*, stop early and calibrate on *select*, measure on *report*, log to MLflow and register.
+    """Choose what is left open of the settings, fit on *fit*, stop and calibrate on *select*, measure on *report*, log, register.
 
     Where no promotion chooses the champion, the alias `champion` moves to the new version when it beats every
     declared baseline on *report*.
@@ -37,7 +38,9 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
         ModelError: when the training dataset has no rows to learn from or to be judged by.
     """
     inputs = Inputs.pin(platform, catalogue, model, None)
-    fitted = fit(model, inputs.scan(model.training.name), run=run)
+    rows = inputs.scan(model.training.name)
+    tuned = tune(platform, catalogue, model, rows, run=run)
+    fitted = fit(replace(model, learner=tuned.learner), rows, run=run)
     classifier, parts, truth = fitted.classifier, fitted.parts, fitted.truth
     said = classifier.predict(parts["report"])
     scores = said.probability
@@ -66,6 +69,8 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
     metrics |= honesty
     metrics |= {f"report_{name}_{end}": v for name, b in bounds.items() for end, v in asdict(b).items()}
     metrics |= {f"baseline_{name.replace(' ', '_')}_auc": found.auc or 0.5 for name, found in baselines.items()}
+    metrics |= tuned.metrics
+    pictures = {"report": picture, **tuned.pictures}
     with platform.registry.run(catalogue.name, name=model.name, tags=tags, description=model.description) as run_id:
         run.say("logging to MLflow")
         logged = platform.registry.log(
@@ -75,20 +80,21 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
             classifier=classifier,
             example=parts["report"].head(5),
             metrics=metrics,
-            pictures={"report": picture},
+            pictures=pictures,
             tags=tags,
             parameters={
-                **model.learner.parameters,
-                "rounds": model.learner.rounds,
-                "early_stopping": model.learner.early_stopping,
-                "refit": model.learner.refit,
-                "seed": model.learner.seed,
+                **tuned.learner.parameters,
+                "rounds": tuned.learner.rounds,
+                "early_stopping": tuned.learner.early_stopping,
+                "refit": tuned.learner.refit,
+                "seed": tuned.learner.seed,
                 "trees": classifier.booster.num_trees(),
                 **settings_after_the_trees(model),
             },
             documents={
                 "manifest.json": json.dumps(_manifest(platform, catalogue, model, inputs), indent=2),
                 "preparation.json": json.dumps(classifier.preparation.to_dict(), indent=2),
+                **tuned.documents,
             },
         )
     is_champion = check.passed and catalogue.promotion_of(model.name) is None
@@ -111,6 +117,7 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
         },
         "AUC on select": measured["select"].auc,
         **{f"AUC of {name}": found.auc for name, found in baselines.items()},
+        **tuned.facts,
     }
     made = Materialization(
         declaration=model,
@@ -125,7 +132,7 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
         preview=gains(classifier).head(10),
         checks=[check],
         facts=facts,
-        pictures={"report": picture},
+        pictures=pictures,
     )
     return enter(platform, catalogue, made, run)
 

@@ -134,6 +134,9 @@ def test_what_the_platform_puts_together_tells_where_each_column_is_from(graph: 
         made = {
             "prediction_id",
             "probability",
+            "probability_low",
+            "probability_high",
+            "decision",
             "model_version",
             "view_version",
             "in_sample",

@@ -1,0 +1,204 @@
+"""One piece of work, done in turn by the platform and by what a user would pick instead, on the same data.
+
+Every contender runs in a process of its own, several times; figures are medians. A contender first gets ready (what
+is loaded or compiled on first use does not count) and then works. The one that holds the truth works first, and the
+answers of the others are compared with its.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+Work = Callable[[], Any]
+
+LIBRARIES = ("polars", "duckdb", "pandas", "deltalake", "lightgbm", "mlflow", "numpy", "dagster")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """Who works.
+
+    Attributes:
+        ready: given the folder of the data, makes ready what does not count and gives back the work that does.
+        times: how often the work is done in one process; its figures are for one.
+        judged: whether its answer is compared with the truth.
+    """
+
+    ready: Callable[[Path], Work]
+    times: int = 1
+    judged: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contest:
+    """What is done, on what, by whom.
+
+    Attributes:
+        module: the module that declares it, as `python -m` takes it.
+        work: what is done, in a few words, with the sizes in braces.
+        sizes: by name the arguments of `make`; `repeat` is how often each contender runs.
+        make: writes the data into a folder.
+        contenders: by name, in order.
+        base: the contender that the others' processor time is told against.
+        truth: the contender whose answer is right; None where there is nothing to compare.
+        keep: writes the right answer into the folder.
+        wrong: counts what is wrong in another answer.
+    """
+
+    module: str
+    work: str
+    sizes: Mapping[str, Mapping[str, int]]
+    make: Callable[..., None]
+    contenders: Mapping[str, Contender]
+    base: str
+    truth: str | None = None
+    keep: Callable[[Path, Any], None] | None = None
+    wrong: Callable[[Path, Any], int] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What one contender took: medians, with the spread of wall time as its range over the median.
+
+    Attributes:
+        contender: who.
+        wall: seconds.
+        processor: seconds of all threads together.
+        peak: memory of its process at most, in GB.
+        spread: of wall time, largest less smallest, over the median.
+        ratio: processor time over that of the base.
+        wrong: answers that are not the right ones; None where nothing was compared.
+    """
+
+    contender: str
+    wall: float
+    processor: float
+    peak: float
+    spread: float
+    ratio: float
+    wrong: int | None
+
+
+def hold(contest: Contest, *, size: str) -> list[Figures]:
+    """Let every contender run in turn, and say what each took."""
+    chosen = dict(contest.sizes[size])
+    repeat = chosen.pop("repeat")
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in contest.contenders}
+    order = sorted(contest.contenders, key=lambda name: name != contest.truth)
+    with tempfile.TemporaryDirectory() as folder:
+        contest.make(Path(folder), **chosen)
+        for _ in range(repeat):
+            for name in order:
+                command = [sys.executable, "-m", contest.module, "--one", folder, name]
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+                if done.returncode:
+                    msg = f"{contest.module}: {name} failed:\n{done.stderr.strip()[-2000:]}"
+                    raise SystemExit(msg)
+                found[name].append(json.loads(done.stdout.splitlines()[-1]))
+    base = statistics.median(f["processor"] for f in found[contest.base])
+    figures = []
+    for name, each in found.items():
+        wall, processor, peak = (statistics.median(f[what] for f in each) for what in ("wall", "processor", "peak"))
+        walls = [f["wall"] for f in each]
+        wrong = each[0]["wrong"]
+        figures.append(
+            Figures(
+                contender=name,
+                wall=wall,
+                processor=processor,
+                peak=peak,
+                spread=(max(walls) - min(walls)) / wall,
+                ratio=processor / base,
+                wrong=None if wrong is None else int(max(f["wrong"] for f in each)),
+            )
+        )
+    return figures
+
+
+def work_alone(contest: Contest, root: Path, name: str) -> dict[str, float | None]:
+    """Run one contender in this process and say what it took."""
+    contender = contest.contenders[name]
+    work = contender.ready(root)
+    began, used = time.perf_counter(), _processor_seconds()
+    for _ in range(contender.times):
+        answer = work()
+    wall, processor = time.perf_counter() - began, _processor_seconds() - used
+    peak, wrong = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, None
+    if name == contest.truth and contest.keep is not None:
+        contest.keep(root, answer)
+    elif contest.wrong is not None and contender.judged:
+        wrong = contest.wrong(root, answer)
+    return {"wall": wall / contender.times, "processor": processor / contender.times, "peak": peak, "wrong": wrong}
+
+
+def as_markdown(contest: Contest, size: str, figures: Sequence[Figures]) -> str:
+    """The figures as a table, under what was done."""
+    numbers = {name: f"{value:,}" for name, value in contest.sizes[size].items()}
+    lines = [
+        f"{contest.work.format(**numbers)}, median of {numbers['repeat']}",
+        "",
+        f"| | wall s | spread | processor s | against {contest.base} | peak GB | wrong |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for f in figures:
+        wrong = "" if f.wrong is None else f"{f.wrong:,}"
+        cells = (_short(f.wall), f"{f.spread:.0%}", _short(f.processor), f"{f.ratio:.2f}", f"{f.peak:.2f}", wrong)
+        lines.append(f"| {f.contender} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def as_record(contest: Contest, size: str, figures: Sequence[Figures]) -> dict[str, Any]:
+    """The same as JSON has it, with the machine and the versions."""
+    return {
+        "benchmark": contest.module.rpartition(".")[2],
+        "size": size,
+        "sizes": dict(contest.sizes[size]),
+        "figures": [asdict(f) for f in figures],
+        "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+    }
+
+
+def main(contest: Contest, description: str) -> None:
+    """The command of one benchmark."""
+    parser = argparse.ArgumentParser(prog=f"python -m {contest.module}", description=description.splitlines()[0])
+    parser.add_argument("--size", choices=contest.sizes, default="default", help="how much, and how often")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="also write the figures there")
+    parser.add_argument("--one", nargs=2, metavar=("FOLDER", "NAME"), help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.one:
+        print(json.dumps(work_alone(contest, Path(chosen.one[0]), chosen.one[1])))
+        return
+    figures = hold(contest, size=chosen.size)
+    print(as_markdown(contest, chosen.size, figures))
+    if chosen.json:
+        chosen.json.write_text(json.dumps(as_record(contest, chosen.size, figures), indent=2) + "\n")
+
+
+def _short(seconds: float) -> str:
+    return (
+        f"{seconds:.2f}"
+        if seconds >= 0.1
+        else f"{seconds * 1e3:.3g} ms"
+        if seconds >= 1e-4
+        else f"{seconds * 1e6:.3g} µs"
+    )
+
+
+def _processor_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
