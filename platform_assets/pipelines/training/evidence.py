@@ -8,34 +8,19 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from platform_assets.compute.classifier import Classifier
-from platform_assets.compute.metrics import Averages, Performance, performance
+from platform_assets.compute.metrics import Performance
 from platform_assets.compute.uncertainty import Bounds, uncertainty
 from platform_assets.declarations.models import Model
 from platform_assets.declarations.names import DAY
 from platform_assets.declarations.views import PREDICTION_TIME
 from platform_assets.pipelines.checks import BEATS_BASELINES
 from platform_assets.pipelines.run import CheckResult
+from platform_assets.pipelines.training.baselines import CONFIDENCE, DRAWS
 from platform_assets.pipelines.training.fitting import FittedModel
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-
-CONFIDENCE = 0.95
-DRAWS = 400
-
-
-def baselines_on_report(
-    model: Model, parts: Mapping[str, pl.DataFrame], truth: Mapping[str, npt.NDArray[np.float64]]
-) -> dict[str, Performance]:
-    """How good the base rate and each declared baseline are on *report*, having learned from *fit* and *select*."""
-    label = model.training.label.value
-    learned = pl.concat([parts["fit"], parts["select"]])
-    declared = {"the base rate": (), **{name: tuple(columns) for name, columns in model.baselines.items()}}
-    return {
-        name: performance(truth["report"], Averages.fit(learned, by=by, label=label).predict(parts["report"]))
-        for name, by in declared.items()
-    }
 
 
 def bounds_on_report(model: Model, fitted: FittedModel, scores: npt.NDArray[np.float64]) -> dict[str, Bounds]:
@@ -51,7 +36,7 @@ def bounds_on_report(model: Model, fitted: FittedModel, scores: npt.NDArray[np.f
 
 
 def beats_baselines(found: Performance, baselines: Mapping[str, Performance]) -> CheckResult:
-    """Whether a model is better than every average, in AUC and in log loss."""
+    """Whether a model is better than every baseline, in AUC and in log loss."""
     best, rival = max(baselines.items(), key=lambda item: item[1].auc or 0.0)
     passed = (found.auc or 0.0) > (rival.auc or 0.0) and found.log_loss < min(b.log_loss for b in baselines.values())
     said = (

@@ -36,13 +36,15 @@ class FittedModel:
         parts: the rows of the training dataset by part.
         truth: their outcomes, 0 or 1.
         learned: how many rows it has learned from.
-        chosen: how good the one that stopped on *select* was there, before calibration.
+        held: what the one that stopped on *select* said of each row there, before calibration.
+        chosen: how good that was.
     """
 
     classifier: Classifier
     parts: Mapping[str, pl.DataFrame]
     truth: Mapping[str, npt.NDArray[np.float64]]
     learned: int
+    held: npt.NDArray[np.float64]
     chosen: Performance
 
 
@@ -62,7 +64,7 @@ def fit(model: Model, dataset: pl.LazyFrame, *, run: Run, threads: int | None = 
         ModelError: when the training dataset has no rows to learn from or to be judged by.
     """
     label = model.training.label.value
-    spine = [c for columns in model.baselines.values() for c in columns]
+    spine = [c for columns in model.averages.values() for c in columns]
     wanted = list(dict.fromkeys([*model.inputs, *spine, label, SPLIT, PREDICTION_TIME]))
     rows = dataset.select(wanted).collect()
     parts = {str(key[0]): part for key, part in rows.group_by(SPLIT, maintain_order=True)}
@@ -117,6 +119,7 @@ def fit(model: Model, dataset: pl.LazyFrame, *, run: Run, threads: int | None = 
         parts=parts,
         truth=truth,
         learned=len(learned),
+        held=held,
         chosen=chosen,
     )
 

@@ -16,6 +16,7 @@ from platform_assets.pipelines.environment import environment
 from platform_assets.pipelines.manifest import manifest
 from platform_assets.pipelines.plots import picture_of_model
 from platform_assets.pipelines.run import Inputs, Materialization, Platform, Run, enter
+from platform_assets.pipelines.training.baselines import compare_baselines
 from platform_assets.pipelines.training.costs import (
     calibration_metrics,
     cost_facts,
@@ -23,7 +24,7 @@ from platform_assets.pipelines.training.costs import (
     costs_on_report,
     settings_after_the_trees,
 )
-from platform_assets.pipelines.training.evidence import baselines_on_report, beats_baselines, bounds_on_report, gains
+from platform_assets.pipelines.training.evidence import beats_baselines, bounds_on_report, gains
 from platform_assets.pipelines.training.fitting import fit
 from platform_assets.pipelines.training.tuning import tune
 
@@ -48,7 +49,8 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
     bounds = bounds_on_report(model, fitted, scores)
     error = calibration_error(truth["report"], scores)
     costs = costs_on_report(model, fitted, scores)
-    baselines = baselines_on_report(model, parts, truth)
+    compared = compare_baselines(model, fitted, scores, run=run)
+    baselines = compared.on_report
     check = beats_baselines(measured["report"], baselines)
     asset = asset_name(catalogue.name, model.name)
     until = parts["select"].get_column(PREDICTION_TIME).max()
@@ -92,6 +94,7 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
                 **settings_after_the_trees(model),
             },
             documents={
+                "candidates.csv": compared.table.write_csv(),
                 "manifest.json": json.dumps(_manifest(platform, catalogue, model, inputs), indent=2),
                 "preparation.json": json.dumps(classifier.preparation.to_dict(), indent=2),
                 **tuned.documents,
