@@ -19,11 +19,17 @@ from platform_assets.compute import (
     contracts,
     corrections,
     costs,
+    curves,
+    drift,
+    grids,
     linear,
     metrics,
     point_in_time,
     preparation,
+    profiles,
     splits,
+    summaries,
+    thresholds,
     uncertainty,
     windows,
 )
@@ -59,6 +65,7 @@ from platform_assets.pipelines import (
     whereabouts,
 )
 from platform_assets.pipelines.training import tuning as training_tuning
+from platform_assets.registry import evidence as logged_evidence
 from platform_assets.registry import studies, versions
 
 PUBLIC: dict[ModuleType, set[str]] = {
@@ -87,6 +94,16 @@ PUBLIC: dict[ModuleType, set[str]] = {
     linear: {"Linear"},
     uncertainty: {"Bounds", "Uncertainty", "uncertainty", "bounds_of_mean"},
     comparison: {"Interval", "Comparison", "compare", "calibration_error", "by_slice", "losses", "weighted_auc"},
+    curves: {
+        "Confusion",
+        "confusion",
+        "roc_curve",
+        "precision_recall",
+        "average_precision",
+        "calibration_table",
+        "thinned",
+    },
+    logged_evidence: {"TableUsed", "Evidence", "metric_names", "log_evidence", "picture_path"},
     history: {"add_rows"},
     decisions: {"Reason", "Decision", "History", "history", "decide", "settle", "champions_of"},
     assumed: {"Change", "read_change", "days_assumed"},
@@ -107,7 +124,22 @@ PUBLIC: dict[ModuleType, set[str]] = {
     },
     catalogue: {"Catalogue", "Reach", "calendar", "reach", "days_read", "days_affected"},
     point_in_time: {"point_in_time_join", "point_in_time_joins", "Features"},
-    content_hash: {"content_hash", "content_hashes", "row_hashes"},
+    content_hash: {"content_hash", "content_hashes", "row_hashes", "mix", "text_words"},
+    summaries: {
+        "points_for",
+        "rank_error_of",
+        "runs",
+        "thin",
+        "moments",
+        "pooled",
+        "number_words",
+        "least_hashes",
+        "distinct_of",
+    },
+    profiles: {"Profile", "profile", "merge", "each", "kind_of", "numbers_of"},
+    grids: {"Grid", "Counts", "grids", "count_profiles", "count_values", "places"},
+    drift: {"Against", "fixed", "trailing", "year_ago", "drift", "drift_over", "exact_drift"},
+    thresholds: {"held_out", "learn", "alarms", "exceeded"},
     contracts: {"judge", "together", "Verdict"},
     corrections: {"fold", "superseded_at"},
     windows: {"sums_at_ticks", "ratio", "minutes"},

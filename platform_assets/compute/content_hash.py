@@ -53,8 +53,8 @@ def row_hashes(frame: pl.DataFrame) -> Words:
     total = np.zeros(len(frame), dtype=np.uint64)
     for name in sorted(frame.columns):
         cells = _cell_words(frame.get_column(name))
-        total += _mix(cells + _word(name))
-    return _mix(total)
+        total += mix(cells + _word(name))
+    return mix(total)
 
 
 def _digest(schema: pl.Schema, first: np.uint64, second: np.uint64, rows: int) -> str:
@@ -64,14 +64,15 @@ def _digest(schema: pl.Schema, first: np.uint64, second: np.uint64, rows: int) -
 
 
 def _second_lane(hashes: Words) -> Words:
-    return _mix(hashes ^ _LANE)
+    return mix(hashes ^ _LANE)
 
 
 def _word(text: str) -> np.uint64:
     return np.uint64(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little"))
 
 
-def _mix(words: Words) -> Words:
+def mix(words: Words) -> Words:
+    """SplitMix64: each word as another that tells nothing of it, equal words as equal ones."""
     z = words + _GOLDEN
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -83,7 +84,7 @@ def _cell_words(cells: pl.Series) -> Words:
     if isinstance(dtype, (pl.Categorical, pl.Enum)):
         cells, dtype = cells.cast(pl.String), pl.String()
     if isinstance(dtype, pl.String):
-        words = _string_words(cells)
+        words = text_words(cells)
     elif dtype.is_float():
         numbers = cells.cast(pl.Float64).fill_null(0.0).to_numpy() + 0.0  # adding zero turns -0.0 into 0.0
         words = np.where(np.isnan(numbers), np.nan, numbers).view(np.uint64)
@@ -108,13 +109,13 @@ def _list_words(lists: pl.Series) -> Words:
     ends = np.cumsum(lengths)
     starts = ends - lengths
     place = (np.arange(len(elements), dtype=np.int64) - np.repeat(starts, lengths)).astype(np.uint64)
-    mixed = _mix(_mix(_cell_words(elements)) + place)
+    mixed = mix(mix(_cell_words(elements)) + place)
     sums = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(mixed, dtype=np.uint64)])
-    words: Words = _mix(sums[ends] - sums[starts]) ^ lengths.astype(np.uint64)
+    words: Words = mix(sums[ends] - sums[starts]) ^ lengths.astype(np.uint64)
     return words
 
 
-def _string_words(texts: pl.Series) -> Words:
+def text_words(texts: pl.Series) -> Words:
     """A polynomial in each text's bytes modulo 2**64, with its length: all texts in a few passes."""
     if texts.is_empty():
         return np.zeros(0, dtype=np.uint64)
@@ -125,5 +126,5 @@ def _string_words(texts: pl.Series) -> Words:
     place = np.arange(len(joined), dtype=np.int64) - np.repeat(starts, lengths)
     powers = np.multiply.accumulate(np.full(max(int(lengths.max(initial=0)), 1), _BASE, dtype=np.uint64))
     sums = np.concatenate([[np.uint64(0)], np.cumsum((joined.astype(np.uint64) + np.uint64(1)) * powers[place])])
-    words: Words = _mix(sums[ends] - sums[starts]) ^ lengths.astype(np.uint64)
+    words: Words = mix(sums[ends] - sums[starts]) ^ lengths.astype(np.uint64)
     return words

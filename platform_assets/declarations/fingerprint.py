@@ -35,10 +35,10 @@ _COMPUTED = {"transform", "sql", "inputs", "schema", "raw", "lookback", "lookahe
 _UNSAID = {
     "on_correction": "refuse",
     "known": "then",
-    "tuning": None,
     "calibration": None,
     "interval": None,
     "costs": None,
+    "tuning": None,
 }
 """Settings that came after tables were made: at these values they change nothing, so that nothing is made again."""
 _OWN = "platform_assets.declarations."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 
 from platform_assets.declarations.models import Model
 
@@ -30,3 +30,9 @@ def environment(model: Model | None = None) -> dict[str, str]:
         f"{PREFIX}machine": f"{platform.system()} {platform.machine()}",
         THREADS: str(os.cpu_count() or 1),
     }
+
+
+def installed() -> dict[str, str]:
+    """Every library that is installed, with its version, in order of the names."""
+    found = {d.metadata["Name"].lower(): d.version for d in distributions() if d.metadata["Name"]}
+    return dict(sorted(found.items()))

@@ -228,7 +228,7 @@ def test_another_machine_or_number_of_threads_has_another_study(
 ) -> None:
     frame = rows.collect()
     keys = [module._key(MODEL, frame, threads) for threads in (1, 2)]
-    for name, value in (("environment", lambda: {"environment.lightgbm": "9"}), ("version", lambda _: "9")):
+    for name, value in (("environment", lambda _: {"environment.lightgbm": "9"}), ("version", lambda _: "9")):
         monkeypatch.setattr(module, name, value)
         keys.append(module._key(MODEL, frame, 1))
     assert len(set(keys)) == 4

@@ -119,11 +119,12 @@ def tune(
 
 
 def _key(model: Model, rows: pl.DataFrame, threads: int | None) -> str:
-    """A hash of what the trials follow from; how many are wanted is not among it, so that more go on from fewer."""
+    """A hash of what the trials follow from; how many are wanted, and what comes after the trees, is not."""
     tuning = model.learner.tuning
     assert tuning is not None  # noqa: S101 - asked by the caller
-    alike = replace(model, learner=replace(model.learner, tuning=replace(tuning, trials=1)))
-    made_by = environment() | {"optuna": version("optuna")} | ({} if threads is None else {THREADS: str(threads)})
+    learner = replace(model.learner, tuning=replace(tuning, trials=1))
+    alike = replace(model, learner=learner, calibration=None, interval=None, costs=None)
+    made_by = environment(alike) | {"optuna": version("optuna")} | ({} if threads is None else {THREADS: str(threads)})
     told = json.dumps([content_hash(rows), fingerprint(alike), sorted(made_by.items())])
     return hashlib.blake2b(told.encode(), digest_size=12).hexdigest()
 

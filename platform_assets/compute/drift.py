@@ -1,0 +1,277 @@
+"""How far the values of some days are from those of others, from their profiles.
+
+Two distributions are compared on a grid that is made from a reference and kept: its points, and between the least
+and the greatest as many again at equal distances that no gap is wide. Rows are counted at each point and in each
+gap, day by day; days are added up, so that any window of days is compared with any other at the cost of an
+addition. All counts are whole numbers: a day alone is measured as it is among many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from platform_assets.compute.grids import STEPS, Counts, Grid, count_profiles, count_values, grids, places
+from platform_assets.compute.profiles import merge
+from platform_assets.compute.summaries import Floats, Integers
+from platform_assets.declarations.times import ONE_DAY, Days
+
+MEASURES = (
+    "psi",
+    "jensen_shannon",
+    "infinity_norm",
+    "kolmogorov_smirnov",
+    "wasserstein",
+    "wasserstein_in_spreads",
+    "missing",
+    "unseen",
+)
+"""What is measured of two distributions, the reference p and the current q; null where it means nothing or rows are few.
+
+- psi: the population stability index, the sum of (q - p) ln(q / p) over bins, half a row added to each bin.
+- jensen_shannon: the distance (not the divergence), to the base 2: 0 of equals, 1 of strangers; over the same bins.
+- infinity_norm: the greatest difference in the share of one text or one value (of numbers that came between two points
+  of the grid, in the share of all that did): what a stuck sensor raises and a lost category lowers.
+- kolmogorov_smirnov: the greatest difference of the distribution functions. Numbers only.
+- wasserstein: the area between the distribution functions, in the column's unit; and the same in standard
+  deviations of the reference that the grid was made from. Numbers only.
+- missing: the difference in the share of rows that are null, NaN or infinite.
+- unseen: the share of values outside the range of the reference, or texts that it does not have.
+
+The bins of numbers lie between quantiles of the reference, with one below its least value and one above its
+greatest. Each text is a bin, but those of less than a tenth of a bin's share are one together with the unseen.
+"""
+
+BINS = 10
+AT_LEAST = 50
+
+DRIFT = pl.Schema(
+    {
+        "day": pl.Date(),
+        "column": pl.String(),
+        "rows": pl.Int64(),
+        "known": pl.Int64(),
+        "too_few": pl.Boolean(),
+        **{measure: pl.Float64() for measure in MEASURES},
+        "error": pl.Float64(),
+    }
+)
+"""`day` is the last of the current window, null where that was merged; `known` of its `rows` have a value. `error`: by
+how much kolmogorov_smirnov may differ from that of the rows; unseen may by twice that, and wasserstein by (error + 1/32)
+of the range."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Against:
+    """The days of a current window, and those that it is compared with."""
+
+    current: Days
+    reference: tuple[Days, ...]
+
+
+def fixed(days: Days, reference: Days, *, length: int = 1) -> list[Against]:
+    """Each window of `length` days that ends on one of `days`, against the same reference."""
+    return [Against(current=_window(day, length), reference=(reference,)) for day in days]
+
+
+def trailing(days: Days, *, reference: int, length: int = 1) -> list[Against]:
+    """Each window of `length` days that ends on one of `days`, against the `reference` days before it."""
+    found = [_window(day, length) for day in days]
+    return [Against(current=now, reference=(_window(now.first - ONE_DAY, reference),)) for now in found]
+
+
+def year_ago(days: Days, *, around: int, length: int = 1) -> list[Against]:
+    """Each window of `length` days that ends on one of `days`, against the days around it 364 days before.
+
+    Weekdays fall on weekdays.
+    """
+    found = []
+    for day in days:
+        now, back = _window(day, length), ONE_DAY * 364
+        season = Days(now.first - back - around * ONE_DAY, now.last - back + around * ONE_DAY)
+        found.append(Against(current=now, reference=(season,)))
+    return found
+
+
+def drift(
+    reference: pl.DataFrame, current: pl.DataFrame, *, bins: int = BINS, at_least: int = AT_LEAST
+) -> pl.DataFrame:
+    """Each profile of `current` against the merged profile of all days of `reference`.
+
+    Args:
+        reference: profiles of any days, merged or not.
+        current: profiles of each day, or of a merged window.
+        bins: how many between the quantiles of the reference.
+        at_least: fewer values than these, on either side, are too few to be measured.
+
+    Returns:
+        A frame of `DRIFT` in order of day and column, for the columns that the reference has.
+    """
+    whole = merge(reference)
+    parts = []
+    for grid in grids(whole):
+        then, now = (profiles.filter(pl.col("column") == grid.column) for profiles in (whole, current))
+        was, is_now = count_profiles(grid, then), count_profiles(grid, now)
+        parts.append(_measured(grid, now.get_column("day"), was, is_now, bins=bins, at_least=at_least))
+    return pl.concat([DRIFT.to_frame(), *parts]).sort("day", "column")
+
+
+def drift_over(
+    profiles: pl.DataFrame,
+    windows: Sequence[Against],
+    *,
+    grid: pl.DataFrame,
+    bins: int = BINS,
+    at_least: int = AT_LEAST,
+) -> pl.DataFrame:
+    """Many windows against their references, for all columns.
+
+    Args:
+        profiles: one for each day and column.
+        windows: what is compared with what; days without a profile count as days without rows.
+        grid: merged profiles of the columns, from a reference that stays the same while figures are to be compared.
+            With 256 points the differences of distribution functions are told to some 0.002.
+        bins: as for `drift`.
+        at_least: as for `drift`.
+
+    Returns:
+        A frame of `DRIFT` in order of day and column, for the columns that the grid has.
+    """
+    if not windows:
+        return DRIFT.to_frame()
+    parts = []
+    last = pl.Series("day", [against.current.last for against in windows], dtype=pl.Date)
+    found: dict[tuple[date, ...], list[list[Integers]]] = {}
+    for where in grids(grid):
+        ours = profiles.filter(pl.col("column") == where.column).sort("day")
+        days = tuple(ours.get_column("day").to_list())
+        if days not in found:
+            sides = ([against.reference for against in windows], [(against.current,) for against in windows])
+            found[days] = [places(days, side) for side in sides]
+        was, is_now = count_profiles(where, ours).added(*found[days])
+        parts.append(_measured(where, last, was, is_now, bins=bins, at_least=at_least))
+    return pl.concat([DRIFT.to_frame(), *parts]).sort("day", "column")
+
+
+def exact_drift(reference: pl.Series, current: pl.Series, *, bins: int = BINS) -> dict[str, float | None]:
+    """The measures of two columns from their values, without profiles; None where they mean nothing."""
+    grid, (was, is_now) = count_values(reference, current)
+    found = _measured(grid, pl.Series("day", [None], dtype=pl.Date), was, is_now, bins=bins, at_least=1)
+    return {measure: found.get_column(measure)[0] for measure in MEASURES}
+
+
+def _window(last: date, length: int) -> Days:
+    return Days(last - (length - 1) * ONE_DAY, last)
+
+
+def _measured(grid: Grid, day: pl.Series, was: Counts, is_now: Counts, *, bins: int, at_least: int) -> pl.DataFrame:
+    shape = is_now.known.shape
+    enough = np.broadcast_to((was.known >= at_least) & (is_now.known >= at_least) & (was.known > 0), shape)
+    asked = np.broadcast_to((was.rows >= at_least) & (is_now.rows >= at_least) & (was.rows > 0), shape)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gone = np.abs((1 - is_now.known / is_now.rows) - (1 - was.known / was.rows))
+        found: dict[str, Any] = {"missing": np.where(asked, gone, np.nan)}
+        if grid.kind == "text":
+            values = _texts_apart(was.cells, is_now.cells, bins)
+        elif grid.kind in {"numeric", "boolean"} and len(grid.points):
+            values = _numbers_apart(grid, was, is_now, bins)
+        else:
+            values = {}
+        gaps = np.minimum(was.cells / was.known[:, None], is_now.cells / is_now.known[:, None])[:, ::2]
+        between = gaps.max(axis=1) if grid.texts is None else 0.0
+        values["error"] = was.error / was.known + is_now.error / is_now.known + between
+    found |= {name: np.where(enough, value, np.nan) for name, value in values.items()}
+    given = {
+        "day": day,
+        "column": pl.Series([grid.column] * len(day), dtype=pl.String),
+        "rows": pl.Series(is_now.rows.astype(np.int64)),
+        "known": pl.Series(is_now.known.astype(np.int64)),
+        "too_few": pl.Series(~enough),
+        **{name: pl.Series(value, nan_to_null=True) for name, value in found.items()},
+    }
+    nothing = pl.Series([None] * len(day), dtype=pl.Float64)
+    return pl.DataFrame({name: given.get(name, nothing) for name in DRIFT.names()})
+
+
+def _numbers_apart(grid: Grid, was: Counts, is_now: Counts, bins: int) -> dict[str, Floats]:
+    upto_p, upto_q = np.cumsum(was.cells, axis=1), np.cumsum(is_now.cells, axis=1)
+    p, q = was.known[:, None], is_now.known[:, None]
+    apart = upto_p / p - upto_q / q
+    area = _area(grid, apart, was.rooms / p / STEPS - is_now.rooms / q / STEPS)
+    edges = _edges(was, upto_p, bins)
+    ends = _between(upto_q, edges)
+    found = _binned(_between(upto_p, edges), ends, np.diff(edges, axis=1) > 0)
+    return found | {
+        "infinity_norm": np.abs(was.cells / p - is_now.cells / q).max(axis=1),
+        "kolmogorov_smirnov": np.abs(apart).max(axis=1),
+        "wasserstein": area,
+        "wasserstein_in_spreads": area / (grid.spread or np.nan),
+        "unseen": (ends[:, 0] + ends[:, -1]) / is_now.known,
+    }
+
+
+def _area(grid: Grid, apart: Floats, rooms: Floats) -> Floats:
+    """The area between the distribution functions; in a gap where they cross, as though both were straight."""
+    size = len(grid.points)
+    width = np.diff(grid.points)
+    left, right = apart[:, 1 : 2 * size - 2 : 2], apart[:, 2 : 2 * size - 1 : 2]
+    plain = np.abs(left + rooms[:, 1:size])
+    both = np.abs(left) + np.abs(right)
+    crossed = (left * left + right * right) / np.where(both > 0, 2 * both, 1.0)
+    inner = np.where(left * right < 0, np.maximum(plain, crossed), plain) * width
+    outer = (np.abs(rooms[:, 0]) + np.abs(rooms[:, size])) * grid.reach
+    area: Floats = inner.sum(axis=1) + outer
+    return area
+
+
+def _edges(was: Counts, upto: Floats, bins: int) -> npt.NDArray[np.int64]:
+    """How many cells lie below each edge of the bins: the first and the last bin hold nothing of the reference."""
+    cells, points = was.cells.shape[1], upto[:, 1::2]
+    low = np.argmax(was.cells > 0, axis=1)
+    high = cells - np.argmax(was.cells[:, ::-1] > 0, axis=1)
+    inner = [(points * bins < share * was.known[:, None]).sum(axis=1) * 2 + 2 for share in range(1, bins)]
+    found = [np.zeros_like(low), low, *(np.minimum(edge, high) for edge in inner), high, np.full_like(low, cells)]
+    return np.stack(found, axis=1)
+
+
+def _between(upto: Floats, edges: npt.NDArray[np.int64]) -> Floats:
+    """The rows of each window between edges."""
+    padded = np.concatenate([np.zeros((len(upto), 1)), upto], axis=1)
+    at_edges = np.take_along_axis(padded, np.broadcast_to(edges, (len(padded), edges.shape[1])), axis=1)
+    return np.diff(at_edges, axis=1)
+
+
+def _binned(p: Floats, q: Floats, real: npt.NDArray[np.bool_]) -> dict[str, Floats]:
+    count = real.sum(axis=1, keepdims=True)
+    rows_p, rows_q = p.sum(axis=1, keepdims=True), q.sum(axis=1, keepdims=True)
+    like_p, like_q = (p + 0.5) / (rows_p + count / 2), (q + 0.5) / (rows_q + count / 2)
+    psi = np.where(real, (like_q - like_p) * np.log(like_q / like_p), 0.0).sum(axis=1)
+    p, q = p / rows_p, q / rows_q
+    middle = (p + q) / 2
+    halves = [np.where(side > 0, side * np.log2(np.where(side > 0, side / middle, 1.0)), 0.0) for side in (p, q)]
+    divergence = (halves[0] + halves[1]).sum(axis=1) / 2
+    return {"psi": psi, "jensen_shannon": np.sqrt(np.maximum(divergence, 0.0))}
+
+
+def _texts_apart(p: Floats, q: Floats, bins: int) -> dict[str, Floats]:
+    rows = p.sum(axis=1, keepdims=True)
+    rare = p * 10 * bins < rows
+    rare[:, -1] = True
+    rare = np.broadcast_to(rare, q.shape)
+    p_all = np.broadcast_to(p, q.shape)
+    binned = [
+        np.concatenate([np.where(rare, 0.0, side), np.where(rare, side, 0.0).sum(axis=1, keepdims=True)], axis=1)
+        for side in (p_all, q)
+    ]
+    real = np.concatenate([~rare, np.ones((len(q), 1), dtype=np.bool_)], axis=1)
+    shares_p, shares_q = p / rows, q / q.sum(axis=1, keepdims=True)
+    new = np.where(shares_p[:, :-1] == 0, shares_q[:, :-1], 0.0).sum(axis=1)
+    more = np.maximum(shares_q[:, -1] - shares_p[:, -1], 0.0)
+    furthest = np.abs(shares_p - shares_q).max(axis=1)
+    return _binned(binned[0], binned[1], real) | {"infinity_norm": furthest, "unseen": new + more}

@@ -1,0 +1,191 @@
+"""Where two distributions are compared, and how many rows of some days lie where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+
+import numpy as np
+import polars as pl
+
+from platform_assets.compute.profiles import kind_of, numbers_of
+from platform_assets.compute.summaries import Floats, Integers, runs
+from platform_assets.declarations.times import Days
+
+STEPS = 65_536
+"""Where a value lies in its gap is told in so many whole steps, so that sums are exact in any order."""
+
+_EVEN = 64  # gaps of equal width between the least point and the greatest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Where the distributions of one column are compared.
+
+    The cells of numbers are, in turn, the gap before a point and the point, and the gap after the last; those of
+    texts are the texts, and all others.
+    """
+
+    column: str
+    kind: str
+    points: Floats
+    texts: pl.Series | None
+    spread: float | None
+
+    @property
+    def cells(self) -> int:
+        return 2 * len(self.points) + 1 if self.texts is None else len(self.texts) + 1
+
+    @property
+    def reach(self) -> float:
+        """The unit of distances outside the points."""
+        if not len(self.points):
+            return 1.0
+        return float(self.points[-1] - self.points[0]) or abs(float(self.points[0])) or 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Rows by day or window (down) and cell (across), all whole numbers.
+
+    `rooms` are the distances from the rows in a gap to the point after it, or from the last point, in parts of the gap.
+    """
+
+    rows: Floats
+    known: Floats
+    error: Floats
+    cells: Floats
+    rooms: Floats
+
+    def added(self, *windows: Sequence[Integers]) -> tuple[Counts, ...]:
+        """The sums over each kind of window, as `places` tells where these begin and end."""
+        upto = {name: np.concatenate([np.zeros_like(n[:1]), np.cumsum(n, axis=0)]) for name, n in vars(self).items()}
+        return tuple(Counts(**{name: _added(n, places) for name, n in upto.items()}) for places in windows)
+
+
+def _added(upto: Floats, places: Sequence[Integers]) -> Floats:
+    total: Floats = upto[places[0][1]] - upto[places[0][0]]
+    for first, end in places[1:]:
+        total += upto[end] - upto[first]
+    return total
+
+
+def places(days: Sequence[date], windows: Sequence[tuple[Days, ...]]) -> list[Integers]:
+    """For the first run of days of all windows, the second and so on: where it begins and ends among `days`."""
+    known = np.array(days, dtype="datetime64[D]")
+    found = []
+    for number in range(max(len(window) for window in windows)):
+        held = [window[number] if number < len(window) else None for window in windows]
+        first = np.array([part.first if part else date.max for part in held], dtype="datetime64[D]")
+        last = np.array([part.last if part else date.max for part in held], dtype="datetime64[D]")
+        found.append(np.array([np.searchsorted(known, first), np.searchsorted(known, last, side="right")]))
+    return found
+
+
+def grids(whole: pl.DataFrame) -> Iterator[Grid]:
+    """The grid of each merged profile: its points and some at equal distances, or its texts."""
+    for row in whole.iter_rows(named=True):
+        points = np.array(row["values"], dtype=np.float64)
+        if len(points) > 1:
+            points = np.union1d(points, np.linspace(points[0], points[-1], _EVEN + 1))
+        known = row["rows"] - row["nulls"] - row["nans"] - row["infinities"]
+        yield Grid(
+            column=row["column"],
+            kind=row["kind"],
+            points=points,
+            texts=pl.Series(row["texts"], dtype=pl.String).sort() if row["kind"] == "text" else None,
+            spread=(row["m2"] / known) ** 0.5 if row["m2"] is not None else None,
+        )
+
+
+def count_profiles(grid: Grid, profiles: pl.DataFrame) -> Counts:
+    """The rows of each profile in each cell.
+
+    Raises:
+        ValueError: when a profile is of another kind than the grid.
+    """
+    others = set(profiles.get_column("kind")) - {grid.kind}
+    if others:
+        msg = f"drift: column {grid.column!r} is {grid.kind} in the reference and {others.pop()} since; was it changed?"
+        raise ValueError(msg)
+    count = len(profiles)
+    listed = profiles.get_column("values" if grid.texts is None else "texts")
+    day = np.repeat(np.arange(count), listed.list.len().to_numpy())
+    full = listed.list.len() > 0
+    items = listed.filter(full).explode()
+    weights = profiles.get_column("counts").filter(full).explode().to_numpy().astype(np.float64)
+    known = (profiles["rows"] - profiles["nulls"] - profiles["nans"] - profiles["infinities"]).to_numpy()
+    size = len(grid.points)
+    rooms = np.zeros((count, size + 1))
+    if grid.texts is None:
+        values = items.to_numpy()
+        place = np.searchsorted(grid.points, values)
+        at_point = grid.points[np.minimum(place, size - 1)] == values if size else np.zeros(len(values), dtype=np.bool_)
+        cell = 2 * place + at_point
+        gap = np.flatnonzero(~at_point)
+        room = np.rint(_rooms(grid, values[gap], place[gap]) * STEPS) * weights[gap]
+        rooms = _matrix(day[gap], place[gap], room, rooms.shape)
+    else:
+        cell = grid.texts.search_sorted(items).to_numpy().astype(np.int64)
+        held = grid.texts.gather(np.minimum(cell, len(grid.texts) - 1)) if len(grid.texts) else items.clear()
+        cell = np.where((held == items).to_numpy(), cell, len(grid.texts)) if len(held) else np.zeros_like(cell)
+    cells = _matrix(day, cell, weights, (count, grid.cells))
+    if grid.texts is not None:
+        cells[:, -1] += known - cells.sum(axis=1)
+    return Counts(
+        rows=profiles["rows"].to_numpy().astype(np.float64),
+        known=known.astype(np.float64),
+        error=profiles["error"].to_numpy().astype(np.float64),
+        cells=cells,
+        rooms=rooms,
+    )
+
+
+def _rooms(grid: Grid, values: Floats, place: Integers) -> Floats:
+    points, size = grid.points, len(grid.points)
+    if not size:
+        return np.zeros(len(values))
+    after = points[np.minimum(place, size - 1)]
+    before = points[np.maximum(np.minimum(place, size - 1) - 1, 0)]
+    inside = (place > 0) & (place < size)
+    return np.where(
+        inside, (after - values) / np.where(inside, after - before, 1.0), np.abs(after - values) / grid.reach
+    )
+
+
+def _matrix(down: Integers, across: Integers, weights: Floats, shape: tuple[int, int]) -> Floats:
+    flat = np.bincount(down * shape[1] + across, weights=weights, minlength=shape[0] * shape[1])
+    return flat.astype(np.float64).reshape(shape)
+
+
+def count_values(reference: pl.Series, current: pl.Series) -> tuple[Grid, tuple[Counts, Counts]]:
+    """A grid of every value of two columns, and their rows in its cells."""
+    kind = kind_of(reference.dtype)
+    grid = Grid(column=reference.name, kind=kind, points=np.zeros(0), texts=None, spread=None)
+    if kind == "text":
+        held = [cells.cast(pl.String).drop_nulls().value_counts(name="rows") for cells in (reference, current)]
+        items = [counted.to_series(0) for counted in held]
+        weights = [counted.get_column("rows").to_numpy() for counted in held]
+        texts = pl.concat([cells.rename("text") for cells in items]).unique().sort()
+        grid = replace(grid, texts=texts)
+        cells_of = [texts.search_sorted(texts_of).to_numpy() for texts_of in items]
+    else:
+        numbers = [numbers_of(cells) for cells in (reference, current)]
+        known = [np.sort(values[np.isfinite(values)]) for values in numbers]
+        ones = [runs(values, np.array([0, len(values)], dtype=np.int64)) for values in known]
+        weights = [np.diff(ends, prepend=0) for _, ends, _ in ones]
+        spread = float(known[0].std()) if len(known[0]) else None
+        grid = replace(grid, points=np.union1d(ones[0][0], ones[1][0]), spread=spread)
+        cells_of = [2 * np.searchsorted(grid.points, values) + 1 for values, _, _ in ones]
+    was, is_now = (
+        Counts(
+            rows=np.array([len(cells)], dtype=np.float64),
+            known=np.array([weight.sum()], dtype=np.float64),
+            error=np.zeros(1),
+            cells=np.bincount(cell, weights=weight, minlength=grid.cells).astype(np.float64)[None],
+            rooms=np.zeros((1, len(grid.points) + 1)),
+        )
+        for cells, cell, weight in zip((reference, current), cells_of, weights, strict=True)
+    )
+    return grid, (was, is_now)

@@ -1,0 +1,410 @@
+"""Profiles of columns: what a day's values were like, in a few numbers that merge with those of other days.
+
+A frame of profiles has one row per day and column, with the schema `PROFILES`, so that it can be a Delta table. Any
+window of days is compared with any other from their profiles alone; the cost follows the new day, not the history.
+The same rows give the same profile, in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from platform_assets.compute.content_hash import text_words
+from platform_assets.compute.summaries import (
+    HASHES,
+    Floats,
+    Integers,
+    distinct_of,
+    least_hashes,
+    moments,
+    number_words,
+    points_for,
+    pooled,
+    runs,
+    thin,
+)
+
+Kind = Literal["numeric", "boolean", "instant", "text", "other"]
+"""What a column holds. Of what is none of the first four (lists, say) only rows and nulls are counted."""
+
+PROFILES = pl.Schema(
+    {
+        "day": pl.Date(),
+        "column": pl.String(),
+        "kind": pl.String(),
+        "rows": pl.Int64(),
+        "nulls": pl.Int64(),
+        "nans": pl.Int64(),
+        "infinities": pl.Int64(),
+        "distinct": pl.Int64(),
+        "hashes": pl.List(pl.Int32()),
+        "minimum": pl.Float64(),
+        "maximum": pl.Float64(),
+        "mean": pl.Float64(),
+        "m2": pl.Float64(),
+        "m3": pl.Float64(),
+        "m4": pl.Float64(),
+        "values": pl.List(pl.Float64()),
+        "texts": pl.List(pl.String()),
+        "counts": pl.List(pl.Int64()),
+        "error": pl.Int64(),
+    }
+)
+"""Instants are microseconds since 1970 (UTC), booleans 0 and 1. `values` or `texts` stand for `counts` rows each;
+`hashes` is null where every distinct value is listed. `error`: by how many rows the number of rows up to some value,
+or with some text, may differ from what the lists say. The day is null where several were merged."""
+
+TEXTS = 128
+"""The most texts that are listed, the most frequent first; a text that came once only if all are listed."""
+
+_MEASURED = ("minimum", "maximum", "mean", "m2", "m3", "m4")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """One column on one day, or on several: the fields are those of `PROFILES`.
+
+    `quantile`, `cdf` and the moments are None where no value is finite, or the column holds texts.
+    """
+
+    day: date | None
+    column: str
+    kind: Kind
+    rows: int
+    nulls: int
+    nans: int
+    infinities: int
+    distinct: int
+    hashes: tuple[int, ...] | None
+    minimum: float | None
+    maximum: float | None
+    mean: float | None
+    m2: float | None
+    m3: float | None
+    m4: float | None
+    values: tuple[float, ...]
+    texts: tuple[str, ...]
+    counts: tuple[int, ...]
+    error: int
+
+    @staticmethod
+    def of(row: dict[str, Any]) -> Profile:
+        """From a named row of a frame of profiles."""
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in row.items()
+        }
+        return Profile(**fields)
+
+    @property
+    def known(self) -> int:
+        """How many rows have a value that is neither null, NaN nor infinite."""
+        return self.rows - self.nulls - self.nans - self.infinities
+
+    @property
+    def rest(self) -> int:
+        """How many rows have a text that is not listed."""
+        return self.known - sum(self.counts) if self.kind == "text" else 0
+
+    @property
+    def variance(self) -> float | None:
+        """The mean squared distance from the mean."""
+        return None if self.m2 is None else self.m2 / self.known
+
+    @property
+    def skewness(self) -> float | None:
+        """The third standardized moment; None of a constant."""
+        return None if not self.m2 or self.m3 is None else float(self.known**0.5 * self.m3 / self.m2**1.5)
+
+    @property
+    def kurtosis(self) -> float | None:
+        """The fourth standardized moment, 3 of a normal distribution; None of a constant."""
+        return None if not self.m2 or self.m4 is None else self.known * self.m4 / self.m2**2
+
+    def quantile(self, share: float) -> float | None:
+        """The least value that at least this share (0 to 1) of the rows does not exceed."""
+        if not self.values:
+            return None
+        upto = np.cumsum(self.counts)
+        place = int(np.searchsorted(upto, share * self.known * (1 - 1e-15)))
+        return self.values[min(place, len(self.values) - 1)]
+
+    def cdf(self, value: float) -> float | None:
+        """The share of rows up to this value, this included; off by `error / known` at most."""
+        if not self.values:
+            return None
+        return sum(self.counts[: int(np.searchsorted(self.values, value, side="right"))]) / self.known
+
+
+def profile(
+    frame: pl.DataFrame | pl.LazyFrame, *, day: str | None = None, columns: Sequence[str] | None = None
+) -> pl.DataFrame:
+    """Profile the columns of a frame, day by day, in one pass over it.
+
+    Args:
+        frame: any columns; numbers are taken as 64-bit floats, instants as UTC.
+        day: the column (a date) that names each row's day; without it all rows are one profile whose day is null.
+        columns: those to profile; by default all but `day`.
+
+    Returns:
+        A frame of `PROFILES`, in order of day and column. Texts and points are as many as `TEXTS` and
+        `points_for(rows)` at most.
+
+    Raises:
+        ValueError: when rows have no day.
+    """
+    schema = frame.lazy().collect_schema()
+    names = [name for name in (columns if columns is not None else schema.names()) if name != day]
+    wanted = frame.lazy().select([*names, *([day] if day else [])])
+    held = wanted.collect(engine="streaming") if isinstance(frame, pl.LazyFrame) else wanted.collect()
+    if day is None:
+        days = pl.Series("day", [None], dtype=pl.Date)
+        firsts = np.array([0, len(held)], dtype=np.int64)
+    else:
+        if held.get_column(day).null_count():
+            msg = f"profile: {held.get_column(day).null_count()} rows have no {day}; leave them out or give them one"
+            raise ValueError(msg)
+        held = held.sort(day)
+        counted = held.get_column(day).rle().struct.unnest()
+        days = counted.get_column("value").cast(pl.Date).alias("day")
+        firsts = np.concatenate([[0], np.cumsum(counted.get_column("len").to_numpy())]).astype(np.int64)
+    parts = [_of_column(held.get_column(name), days, firsts) for name in names]
+    return pl.concat([PROFILES.to_frame(), *parts]).sort("day", "column")
+
+
+def merge(profiles: pl.DataFrame, *, points: int | None = None) -> pl.DataFrame:
+    """One profile per column of all its days, as near to the profile of all their rows as `error` says.
+
+    Args:
+        profiles: a frame of `PROFILES`.
+        points: how many to keep at most; by default `points_for(rows)`.
+
+    Everything but `distinct`, the points and the texts is that of the whole. Of the points, `error` is at most
+    the sum of the parts' and `rank_error_of(rows, points)`; of the texts, the parts' and the most frequent one that
+    found no room; for `distinct` see `distinct_of`.
+
+    Raises:
+        ValueError: when a column is of one kind on some days and of another on others.
+    """
+    together = pl.concat([PROFILES.to_frame(), profiles.select(PROFILES.names())]).sort("column", "day")
+    parts = [_merged(part, points) for _, part in together.group_by("column", maintain_order=True)]
+    return pl.concat([PROFILES.to_frame(), *parts])
+
+
+def each(profiles: pl.DataFrame) -> Iterator[Profile]:
+    """The rows of a frame of profiles as records."""
+    return (Profile.of(row) for row in profiles.iter_rows(named=True))
+
+
+def kind_of(dtype: pl.DataType) -> Kind:
+    """What a column of this type holds."""
+    if isinstance(dtype, pl.Boolean):
+        return "boolean"
+    if dtype.is_numeric() or isinstance(dtype, pl.Duration):
+        return "numeric"
+    if isinstance(dtype, (pl.Datetime, pl.Date)):
+        return "instant"
+    return "text" if isinstance(dtype, (pl.String, pl.Categorical, pl.Enum)) else "other"
+
+
+def numbers_of(cells: pl.Series) -> Floats:
+    """The cells of a column that is neither text nor `other` as numbers, NaN where null."""
+    if isinstance(cells.dtype, (pl.Date, pl.Datetime)):
+        cells = cells.cast(pl.Datetime("us")).dt.timestamp("us")
+    elif isinstance(cells.dtype, pl.Duration):
+        cells = cells.dt.total_microseconds()
+    numbers: Floats = cells.cast(pl.Float64).to_numpy()
+    return numbers
+
+
+def _of_column(cells: pl.Series, days: pl.Series, firsts: Integers) -> pl.DataFrame:
+    kind = kind_of(cells.dtype)
+    rows = np.diff(firsts)
+    nulls = _sums(cells.is_null().to_numpy(), firsts) if cells.null_count() else np.zeros_like(rows)
+    found: dict[str, Any] = {"day": days, "rows": rows, "nulls": nulls}
+    if kind == "text":
+        found |= _texts_of(cells.cast(pl.String), firsts, np.flatnonzero(rows > nulls))
+    elif kind != "other":
+        found |= _numbers_of(numbers_of(cells), firsts, nulls)
+    return _frame(cells.name, kind, found)
+
+
+def _sums(marks: np.ndarray[Any, np.dtype[np.bool_]], firsts: Integers) -> Integers:
+    upto: Integers = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(marks, dtype=np.int64)])
+    return upto[firsts[1:]] - upto[firsts[:-1]]
+
+
+def _numbers_of(numbers: Floats, firsts: Integers, nulls: Integers) -> dict[str, Any]:
+    missing, infinite = nulls, np.zeros_like(nulls)
+    with np.errstate(over="ignore", invalid="ignore"):
+        plain = bool(np.isfinite(numbers.sum()))
+    if plain:
+        numbers = numbers.copy()
+    else:
+        finite = np.isfinite(numbers)
+        missing, infinite = _sums(np.isnan(numbers), firsts), _sums(np.isinf(numbers), firsts)
+        numbers = numbers[finite]
+        firsts = np.concatenate([[0], np.cumsum(_sums(finite, firsts))])
+    measured = np.full((len(nulls), len(_MEASURED)), np.nan)
+    for group in np.flatnonzero(np.diff(firsts)):
+        ours = numbers[firsts[group] : firsts[group + 1]]
+        ours.sort()
+        measured[group] = (ours[0], ours[-1], *moments(ours))
+    values, ends, starts = runs(numbers, firsts)
+    distinct = np.diff(starts)
+    points = points_for(np.diff(firsts))
+    kept, counts, lengths, error = thin(values, ends, starts, points)
+    hashes = [
+        least_hashes(number_words(values[starts[group] : starts[group + 1]])) if distinct[group] > most else None
+        for group, most in enumerate(points)
+    ]
+    return {
+        "nans": missing - nulls,
+        "infinities": infinite,
+        "distinct": distinct,
+        "hashes": hashes,
+        **{name: pl.Series(measured[:, n], nan_to_null=True) for n, name in enumerate(_MEASURED)},
+        "values": _lists(kept, lengths),
+        "counts": _lists(counts, lengths),
+        "error": error,
+    }
+
+
+def _texts_of(cells: pl.Series, firsts: Integers, filled: Integers) -> dict[str, Any]:
+    """The texts of each day: the most frequent first, those as frequent by the alphabet."""
+    group = pl.Series("group", np.repeat(np.arange(len(firsts) - 1), np.diff(firsts)))
+    counted = pl.DataFrame([group, cells.alias("text")]).drop_nulls().group_by("group", "text").len(name="rows")
+    counted = counted.with_columns(pl.col("rows").cast(pl.Int64)).sort(
+        "group", "rows", "text", descending=[False, True, False]
+    )
+    starts = np.searchsorted(counted.get_column("group").to_numpy(), np.arange(len(firsts)))
+    distinct = np.diff(starts)
+    texts: list[list[str]] = [[] for _ in distinct]
+    counts: list[list[int]] = [[] for _ in distinct]
+    hashes: list[Any] = [None] * len(distinct)
+    error = np.zeros(len(distinct), dtype=np.int64)
+    for day in filled:
+        ours = counted.slice(starts[day], distinct[day])
+        listed, error[day] = _listed(ours)
+        if len(listed) < len(ours):
+            hashes[day] = least_hashes(text_words(ours.get_column("text")))
+        texts[day], counts[day] = listed.get_column("text").to_list(), listed.get_column("rows").to_list()
+    return {"distinct": distinct, "hashes": hashes, "texts": texts, "counts": counts, "error": error}
+
+
+def _listed(counted: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """The texts that are listed of some in order of frequency, and how often the first came that is not."""
+    if len(counted) <= TEXTS:
+        return counted, 0
+    listed = counted.head(TEXTS).filter(pl.col("rows") > 1)
+    return listed, int(counted.get_column("rows")[len(listed)])
+
+
+def _merged(parts: pl.DataFrame, points: int | None) -> pl.DataFrame:
+    name = str(parts.get_column("column")[0])
+    kinds = parts.get_column("kind").unique().sort().to_list()
+    if len(kinds) > 1:
+        msg = f"merge: column {name!r} is {' on some days and '.join(kinds)} on others; merge the days of one kind"
+        raise ValueError(msg)
+    kind: Kind = kinds[0]
+    found: dict[str, Any] = {
+        "day": [None],
+        **{count: [parts.get_column(count).sum()] for count in ("rows", "nulls", "nans", "infinities")},
+    }
+    if kind == "text":
+        found |= _merged_texts(parts)
+    elif kind != "other":
+        found |= _merged_numbers(parts, points)
+    return _frame(name, kind, found)
+
+
+def _merged_numbers(parts: pl.DataFrame, most: int | None) -> dict[str, Any]:
+    parts = parts.filter(pl.col("mean").is_not_null())
+    values, counts = _flat(parts, "values").to_numpy(), _flat(parts, "counts").to_numpy()
+    order = np.argsort(values, kind="stable")
+    alike, ends, starts = runs(values[order], np.array([0, len(values)], dtype=np.int64))
+    upto = np.cumsum(counts[order])
+    before = upto[ends - 1] if len(ends) else upto
+    known = int(counts.sum())
+    points = points_for(np.array([known], dtype=np.int64)) if most is None else np.array([most], dtype=np.int64)
+    kept, merged, _, error = thin(alike, before, starts, points)
+    whole = len(alike) <= points[0] and parts.get_column("hashes").null_count() == len(parts)
+    distinct, hashes = len(alike), None
+    if not whole:
+        distinct, hashes = _distinct(parts, "values", lambda values: number_words(values.to_numpy()))
+    sizes = (parts["rows"] - parts["nulls"] - parts["nans"] - parts["infinities"]).to_numpy()
+    measured = pooled(sizes, parts.select("mean", "m2", "m3", "m4").to_numpy()) if known else [None] * 4
+    return {
+        "distinct": [distinct],
+        "hashes": [hashes],
+        "minimum": [parts.get_column("minimum").min()],
+        "maximum": [parts.get_column("maximum").max()],
+        **{name: [value] for name, value in zip(_MEASURED[2:], measured, strict=True)},
+        "values": [kept],
+        "counts": [merged],
+        "error": [int(parts.get_column("error").sum()) + int(error[0])],
+    }
+
+
+def _merged_texts(parts: pl.DataFrame) -> dict[str, Any]:
+    counted = pl.DataFrame({"text": _flat(parts, "texts"), "rows": _flat(parts, "counts")}).group_by("text").sum()
+    counted = counted.sort("rows", "text", descending=[True, False])
+    listed, left_out = _listed(counted)
+    whole = len(listed) == len(counted) and parts.get_column("hashes").null_count() == len(parts)
+    distinct, hashes = len(counted), None
+    if not whole:
+        distinct, hashes = _distinct(parts, "texts", text_words)
+    return {
+        "distinct": [distinct],
+        "hashes": [hashes],
+        "texts": [listed.get_column("text").to_list()],
+        "counts": [listed.get_column("rows").to_list()],
+        "error": [int(parts.get_column("error").sum()) + left_out],
+    }
+
+
+def _distinct(parts: pl.DataFrame, listed: str, words: Callable[[pl.Series], Any]) -> tuple[int, Integers]:
+    """The distinct values of all parts: of those that list every value, from these."""
+    whole = _flat(parts.filter(pl.col("hashes").is_null()), listed).unique()
+    hashed = parts.get_column("hashes").drop_nulls()
+    flat, lengths = hashed.explode().to_numpy(), hashed.list.len().to_numpy()
+    found = np.split(flat, np.cumsum(lengths)[:-1]) if len(hashed) else []
+    count, hashes = distinct_of([*found, least_hashes(words(whole))])
+    if len(hashes) < HASHES:
+        return count, hashes
+    # Never fewer than any part has, nor more than all.
+    known = parts.get_column("distinct").to_list()
+    return min(max(count, *known), sum(known)), hashes
+
+
+def _flat(parts: pl.DataFrame, name: str) -> pl.Series:
+    lists = parts.get_column(name)
+    return lists.filter(lists.list.len() > 0).explode()
+
+
+def _lists(flat: Floats | Integers, lengths: Integers) -> pl.Series:
+    groups = pl.DataFrame({"group": np.arange(len(lengths))})
+    items = pl.DataFrame({"group": np.repeat(np.arange(len(lengths)), lengths), "item": flat})
+    listed = items.group_by("group").agg("item")
+    joined = groups.join(listed, on="group", how="left", maintain_order="left").get_column("item")
+    return joined.fill_null([])
+
+
+def _frame(column: str, kind: Kind, found: dict[str, Any]) -> pl.DataFrame:
+    count = len(found["day"])
+    given: dict[str, Any] = {"column": [column] * count, "kind": [kind] * count} | found
+    return pl.DataFrame([_series(name, dtype, given.get(name), count) for name, dtype in PROFILES.items()])
+
+
+def _series(name: str, dtype: pl.DataType, given: Any, count: int) -> pl.Series:
+    if given is None:
+        lists = isinstance(dtype, pl.List) and name != "hashes"
+        given = [[]] * count if lists else [0 if isinstance(dtype, pl.Int64) else None] * count
+    if isinstance(given, list):
+        given = [value.tolist() if isinstance(value, np.ndarray) else value for value in given]
+    return pl.Series(name, given, dtype=dtype) if isinstance(given, list) else pl.Series(name, given).cast(dtype)

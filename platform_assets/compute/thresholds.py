@@ -1,0 +1,160 @@
+"""How much drift is too much: what unchanged data do by themselves, and so many false alarms a month.
+
+The reference is cut into windows, each measured against the rest of it. The highest tenth of what a measure does there
+is taken for a generalized Pareto tail (Pickands, Annals of Statistics 1975; peaks over threshold, Coles, An Introduction
+to Statistical Modeling of Extreme Values, 2001), whose scale and shape follow from probability-weighted moments
+(Hosking and Wallis, Technometrics 1987). Each column and measure may alarm equally often, and all of them together as
+often as is stated: the per-family error rate (Spjøtvoll, Annals of Mathematical Statistics 1972), which holds however the
+columns hang together, since expectations add up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from platform_assets.compute.drift import Against
+from platform_assets.compute.summaries import Floats
+from platform_assets.declarations.times import ONE_DAY, Days
+
+ALARMING = ("jensen_shannon", "infinity_norm", "wasserstein_in_spreads", "missing", "unseen")
+"""The measures that alarm unless others are named: each sees something that the others do not."""
+
+FEWEST_WINDOWS = 40
+LEAST = 0.02
+"""A difference below this is no alarm, however quiet the reference was."""
+
+THRESHOLDS = pl.Schema(
+    {
+        "column": pl.String(),
+        "measure": pl.String(),
+        "threshold": pl.Float64(),
+        "deaf": pl.Boolean(),
+        "windows": pl.Int64(),
+        "highest": pl.Float64(),
+        "highest_day": pl.Date(),
+    }
+)
+"""`threshold` is null of fewer than `FEWEST_WINDOWS` measured `windows`. `deaf`: nothing can be above it, because there
+are too few windows or days in the reference that drift themselves, of which `highest_day` is the worst."""
+
+ALARMS = pl.Schema(
+    {
+        "day": pl.Date(),
+        "column": pl.String(),
+        "measure": pl.String(),
+        "value": pl.Float64(),
+        "threshold": pl.Float64(),
+        "begins": pl.Boolean(),
+    }
+)
+"""`begins`: the column was quiet on the day before."""
+
+_DAYS_A_MONTH = 365.25 / 12
+_TAIL = 0.1
+_FEWEST_OF_TAIL = 10
+_HEAVIEST = 0.5  # no tail is taken for bounded or for heavier: few windows cannot tell
+_UNBOUNDED = ("psi", "wasserstein", "wasserstein_in_spreads")
+
+
+def held_out(reference: Days, *, apart: int, length: int = 1) -> list[Against]:
+    """Each window of `length` days against the rest of the reference, but for `apart` days on either side.
+
+    Days near each other are alike. What a day is to days of which none is near is what the first day of a new season
+    is to the reference: set `apart` to about the time after which they are no more alike than others, two weeks of
+    weather.
+    """
+    found = []
+    for last in list(reference)[length - 1 :]:
+        first = last - (length - 1) * ONE_DAY
+        before, after = first - (apart + 1) * ONE_DAY, last + (apart + 1) * ONE_DAY
+        parts = [Days(reference.first, before)] if before >= reference.first else []
+        parts += [Days(after, reference.last)] if after <= reference.last else []
+        if parts:
+            found.append(Against(current=Days(first, last), reference=tuple(parts)))
+    return found
+
+
+def learn(
+    quiet: pl.DataFrame, *, alarms_per_month: float, measures: Sequence[str] = ALARMING, least: float = LEAST
+) -> pl.DataFrame:
+    """The thresholds at which unchanged data alarm so often.
+
+    Args:
+        quiet: the drift of days on which nothing was wrong, each against a reference as it will be used: `held_out` for
+            a fixed one, `trailing` over the reference's own days for one that moves along.
+        alarms_per_month: how many days and columns above a threshold to expect of unchanged data in a month, over all
+            columns and measures together, with one window a day. Alarms come in runs, so fewer begin. The longer the
+            windows, the fewer are independent and the less certain is the figure; and days of far fewer rows than
+            those of the reference alarm more often.
+        measures: those that are to alarm.
+        least: no threshold is lower.
+
+    Returns:
+        A frame of `THRESHOLDS` in order of column and measure.
+
+    Raises:
+        ValueError: when no column has enough windows, or the number of alarms is not positive.
+    """
+    if alarms_per_month <= 0:
+        msg = f"thresholds for {alarms_per_month} alarms a month: no threshold never alarms; allow 1, or 0.1"
+        raise ValueError(msg)
+    columns = quiet.get_column("column").unique().sort().to_list()
+    share = alarms_per_month / _DAYS_A_MONTH / max(len(columns) * len(measures), 1)
+    rows = []
+    for column in columns:
+        ours = quiet.filter(pl.col("column") == column)
+        for measure in measures:
+            told = ours.select("day", value=measure).drop_nulls().sort("value", "day")
+            if told.is_empty():
+                continue
+            values = told.get_column("value").to_numpy()
+            level = max(exceeded(values, share), least) if len(values) >= FEWEST_WINDOWS else None
+            deaf = level is None or (measure not in _UNBOUNDED and level >= 1)
+            rows.append((column, measure, level, deaf, len(values), values[-1], told.get_column("day")[-1]))
+    if not any(row[2] is not None for row in rows):
+        msg = f"thresholds: no column was measured in {FEWEST_WINDOWS} windows or more; take a longer reference"
+        raise ValueError(msg)
+    return pl.DataFrame(rows, schema=THRESHOLDS, orient="row")
+
+
+def alarms(found: pl.DataFrame, thresholds: pl.DataFrame) -> pl.DataFrame:
+    """What is above its threshold, in order of day, column and measure: a frame of `ALARMS`.
+
+    Args:
+        found: a frame of `DRIFT`, one window a day, measured as those were from which the thresholds were learned.
+        thresholds: a frame of `THRESHOLDS`.
+    """
+    measures = thresholds.get_column("measure").unique().to_list()
+    told = found.unpivot(measures, index=["day", "column"], variable_name="measure", value_name="value")
+    above = told.join(thresholds.select("column", "measure", "threshold"), on=["column", "measure"])
+    above = above.filter(pl.col("value") > pl.col("threshold"))
+    before = above.select(pl.col("day").dt.offset_by("1d"), "column", begins=False).unique()
+    marked = above.join(before, on=["day", "column"], how="left").with_columns(pl.col("begins").fill_null(value=True))
+    return marked.select(ALARMS.names()).sort("day", "column", "measure")
+
+
+def exceeded(values: Floats, share: float) -> float:
+    """What values of this kind exceed in this share of cases, which may be rarer than any that were seen.
+
+    Args:
+        values: ascending, at least eleven.
+        share: between 0 and 1; down to a tenth it is read off the values.
+    """
+    count = len(values)
+    many = max(int(count * _TAIL), _FEWEST_OF_TAIL)
+    start = float(values[count - many - 1])
+    if share >= many / count:
+        return float(np.quantile(values, 1 - share, method="higher"))
+    excess = values[count - many :] - start
+    mean = float(excess.mean())
+    weighted = float((excess * (np.arange(many - 1, -1, -1) / (many - 1))).mean())
+    if mean - 2 * weighted <= 0:
+        return start + mean  # all alike
+    shape = min(max(2 - mean / (mean - 2 * weighted), 0.0), _HEAVIEST)
+    scale = mean * (1 - shape)
+    times = many / count / share
+    return start + (scale * math.log(times) if shape < 1e-9 else scale / shape * (times**shape - 1))  # noqa: PLR2004
