@@ -22,6 +22,7 @@ from platform_assets.compute import (
     curves,
     drift,
     grids,
+    linear,
     metrics,
     point_in_time,
     preparation,
@@ -73,7 +74,7 @@ PUBLIC: dict[ModuleType, set[str]] = {
     declaration: {"Declaration", "Column", "columns_of", "is_storable", "parameters_of", "docstring_of"},
     tables: {"source", "feature_group", "label", "Source", "FeatureGroup", "Label", "Selection"},
     views: {"feature_view", "FeatureView", "TrainingDataset", "TimeSplit"},
-    models: {"Model", "LightGBM", "Costs", "Predictions", "Outcomes"},
+    models: {"Model", "LightGBM", "Logistic", "Costs", "Predictions", "Outcomes"},
     promotion: {"Promotion"},
     tuning: {"Tuning", "Range", "Choice", "whole", "real", "choice"},
     backtest: {"Backtest"},
@@ -96,6 +97,7 @@ PUBLIC: dict[ModuleType, set[str]] = {
     },
     band: {"Band", "groups_within"},
     costs: {"costs_of"},
+    linear: {"Linear"},
     uncertainty: {"Bounds", "Uncertainty", "uncertainty", "bounds_of_mean"},
     comparison: {"Interval", "Comparison", "compare", "calibration_error", "by_slice", "losses", "weighted_auc"},
     curves: {
@@ -311,6 +313,7 @@ FIELDS: dict[type, tuple[str, ...]] = {
         "interval",
         "costs",
     ),
+    models.Logistic: ("penalty",),
     models.Costs: ("false_alarm", "miss", "unit"),
     models.Predictions: (
         "name",

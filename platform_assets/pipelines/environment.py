@@ -16,9 +16,14 @@ CALIBRATING = ("scikit-learn", "scipy")
 """Those that decide the bits of an isotonic or straight line besides; Venn-Abers needs neither."""
 
 
-def environment(model: Model) -> dict[str, str]:
-    """The libraries that a model needs with their versions, the machine and its threads, as tags of a version."""
-    calibrating = CALIBRATING if model.calibration in ("isotonic", "platt") or model.interval is not None else ()
+def environment(model: Model | None = None) -> dict[str, str]:
+    """The libraries with their versions, the machine and its threads, as tags of a model version.
+
+    Args:
+        model: whose libraries; None for what its trees alone need.
+    """
+    lines = model is not None and (model.calibration in ("isotonic", "platt") or model.interval is not None)
+    calibrating = CALIBRATING if lines else ()
     return {
         **{f"{PREFIX}{library}": version(library) for library in (*LIBRARIES, *calibrating)},
         f"{PREFIX}python": platform.python_version(),

@@ -18,6 +18,7 @@ from platform_assets.declarations.names import table_folder
 from platform_assets.pipelines.materialize import materialize
 from platform_assets.pipelines.run import Inputs, Materialization, Platform
 from platform_assets.pipelines.training import evidence, logged
+from platform_assets.pipelines.training.baselines import compare_baselines
 from platform_assets.pipelines.training.card import limits, model_card
 from platform_assets.pipelines.training.fitting import FittedModel, fit
 from platform_assets.registry.evidence import metric_names
@@ -27,6 +28,7 @@ from platform_assets_tests.faults import Stop
 MODEL = shop.PROMOTING["return_model"]
 PICTURES = {"ROC", "precision and recall", "calibration", "confusion", "slices", "learning curve", "gain", "SHAP"}
 DOCUMENTS = {
+    "candidates.csv",
     "manifest.json",
     "preparation.json",
     "environment.json",
@@ -176,10 +178,12 @@ def fitted_on(there: Platform, rows: pl.LazyFrame | None = None) -> FittedModel:
 
 
 def told(fitted: FittedModel, *, threshold: float | None = None, promotion: bool = True) -> evidence.Measured:
+    scores = fitted.classifier.score(fitted.parts["report"])
     return evidence.measure(
         MODEL,
         fitted,
-        fitted.classifier.score(fitted.parts["report"]),
+        scores,
+        baselines=compare_baselines(MODEL, fitted, scores, run=shop.run()).on_report,
         promotion=shop.return_promotion if promotion else None,
         threshold=threshold,
     )

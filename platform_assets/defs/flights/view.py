@@ -9,7 +9,7 @@ import polars as pl
 
 from platform_assets.compute.windows import minutes
 from platform_assets.declarations.backtest import Backtest
-from platform_assets.declarations.models import Costs, LightGBM, Model, Outcomes, Predictions
+from platform_assets.declarations.models import Costs, LightGBM, Logistic, Model, Outcomes, Predictions
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.times import before, within
 from platform_assets.declarations.views import TimeSplit, TrainingDataset, feature_view
@@ -143,7 +143,7 @@ late_arrival_model = Model(
         "origin_flights_in_day",
     ],
     categories=["carrier", "origin", "destination", "aircraft_rotation__last_leg_destination"],
-    baselines={"carrier and hour averages": ["carrier", "scheduled_hour"]},
+    baselines={"carrier and hour averages": ["carrier", "scheduled_hour"], "a linear model": Logistic()},
     interval=0.9,
     # Another connection is looked up in ten minutes at the desk, or in forty with the passengers queueing at it.
     costs=Costs(false_alarm=10, miss=40, unit="minutes of the connections desk"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
@@ -11,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from platform_assets.compute.comparison import calibration_error
-from platform_assets.compute.metrics import Averages, performance
+from platform_assets.compute.metrics import performance
 from platform_assets.compute.splits import split_by_time
 from platform_assets.declarations.backtest import Backtest
 from platform_assets.declarations.catalogue import Catalogue
@@ -24,12 +23,12 @@ from platform_assets.pipelines.checks import BEATS_BASELINES
 from platform_assets.pipelines.plots import picture_of_folds
 from platform_assets.pipelines.publish import publish
 from platform_assets.pipelines.run import CheckResult, Inputs, Materialization, Platform, Run
+from platform_assets.pipelines.training.baselines import said_by_baselines
 from platform_assets.pipelines.training.dataset import MATURED, label_rows
 from platform_assets.pipelines.training.evidence import bounds_on_report
 from platform_assets.pipelines.training.fitting import FittedModel, fit
 from platform_assets.registry.folds import FoldRun, keep_fold
 
-BASE_RATE = "the base rate"
 _PARTS = ("fit", "select", "report")
 _FIGURES = ("auc", "log_loss", "brier", "calibration_error", "base_rate")
 
@@ -114,7 +113,8 @@ def make_fold(declared: Backtest, inputs: Inputs, month: date, *, run: Run) -> F
         f"the fold of {month:%Y-%m}: {', '.join(f'{part} {(rows[SPLIT] == part).sum():,}' for part in _PARTS)} rows"
     )
     fitted = fit(model, rows.lazy(), run=run)
-    scores = {model.name: fitted.classifier.score(fitted.parts["report"]), **_baselines(model, fitted)}
+    asked, learned = fitted.parts["report"], pl.concat([fitted.parts["fit"], fitted.parts["select"]])
+    scores = {model.name: fitted.classifier.score(asked), **said_by_baselines(model, learned, asked, run=run)}
     cutoff = declared.partitions.start_of(month)
     figures = pl.DataFrame(
         [
@@ -160,19 +160,6 @@ def _at_start(model: Model) -> Model:
     """The model with the settings that are declared; what was chosen later knows what came."""
     tuning = model.learner.tuning
     return model if tuning is None else replace(model, learner=model.learner.with_settings(tuning.start))
-
-
-def _baselines(model: Model, fitted: FittedModel) -> dict[str, npt.NDArray[np.float64]]:
-    """What the base rate and each declared baseline say of *report*, having learned from *fit* and *select*."""
-    learned = pl.concat([fitted.parts["fit"], fitted.parts["select"]])
-    declared: Mapping[str, tuple[str, ...]] = {
-        BASE_RATE: (),
-        **{name: tuple(columns) for name, columns in model.baselines.items()},
-    }
-    label = model.training.label.value
-    return {
-        name: Averages.fit(learned, by=by, label=label).predict(fitted.parts["report"]) for name, by in declared.items()
-    }
 
 
 def _measured(model: Model, fitted: FittedModel, scores: npt.NDArray[np.float64]) -> dict[str, float | None]:

@@ -18,7 +18,7 @@ from platform_assets.compute.curves import (
     precision_recall,
     roc_curve,
 )
-from platform_assets.compute.metrics import Averages, Performance, performance
+from platform_assets.compute.metrics import Performance, performance
 from platform_assets.compute.uncertainty import Bounds, uncertainty
 from platform_assets.declarations.models import Model
 from platform_assets.declarations.names import DAY
@@ -26,14 +26,13 @@ from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.views import PREDICTION_TIME
 from platform_assets.pipelines.checks import BEATS_BASELINES
 from platform_assets.pipelines.run import CheckResult
+from platform_assets.pipelines.training.baselines import CONFIDENCE, DRAWS
 from platform_assets.pipelines.training.fitting import FittedModel
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-CONFIDENCE = 0.95
-DRAWS = 400
 ROWS_EXPLAINED = 2_000
 """Of *report*; explaining a row costs some fifty times what scoring it does."""
 
@@ -46,7 +45,7 @@ class Measured:
         scores: the probability of each row.
         parts: how good it is on each part. On *fit* it says what it has learned; on *select* it is the one that
             stopped there, which had not learned from it.
-        baselines: how good simple averages are.
+        baselines: how good each of them is.
         bounds: the intervals that can be told, by figure.
         average_precision: None without a positive.
         calibration_error: mean distance of probability and share of positives.
@@ -86,6 +85,7 @@ def measure(
     fitted: FittedModel,
     scores: npt.NDArray[np.float64],
     *,
+    baselines: Mapping[str, Performance],
     promotion: Promotion | None,
     threshold: float | None,
 ) -> Measured:
@@ -95,6 +95,7 @@ def measure(
         model: what is declared.
         fitted: its parts carry the columns that the promotion's slices need.
         scores: its probability of each row of *report*.
+        baselines: how good each is there.
         promotion: its slices are measured by themselves; None where there is none.
         threshold: a probability of as much or more is decided as positive; None where none was chosen.
     """
@@ -106,7 +107,7 @@ def measure(
             "select": fitted.chosen,
             "report": performance(truth, scores),
         },
-        baselines=baselines_on_report(model, fitted.parts, fitted.truth),
+        baselines=baselines,
         bounds=bounds_on_report(model, fitted, scores),
         average_precision=average_precision(truth, scores),
         calibration_error=calibration_error(truth, scores),
@@ -153,19 +154,6 @@ def importance(classifier: Classifier, explained: Explained) -> pl.DataFrame:
     return gains(classifier).join(sizes, on="input", how="left", maintain_order="left")
 
 
-def baselines_on_report(
-    model: Model, parts: Mapping[str, pl.DataFrame], truth: Mapping[str, npt.NDArray[np.float64]]
-) -> dict[str, Performance]:
-    """How good the base rate and each declared baseline are on *report*, having learned from *fit* and *select*."""
-    label = model.training.label.value
-    learned = pl.concat([parts["fit"], parts["select"]])
-    declared = {"the base rate": (), **{name: tuple(columns) for name, columns in model.baselines.items()}}
-    return {
-        name: performance(truth["report"], Averages.fit(learned, by=by, label=label).predict(parts["report"]))
-        for name, by in declared.items()
-    }
-
-
 def bounds_on_report(model: Model, fitted: FittedModel, scores: npt.NDArray[np.float64]) -> dict[str, Bounds]:
     """The intervals that can be told, by figure; none where *report* is a single day."""
     day = model.training.view.partitions.day_of(pl.col(PREDICTION_TIME))
@@ -179,7 +167,7 @@ def bounds_on_report(model: Model, fitted: FittedModel, scores: npt.NDArray[np.f
 
 
 def beats_baselines(found: Performance, baselines: Mapping[str, Performance]) -> CheckResult:
-    """Whether a model is better than every average, in AUC and in log loss."""
+    """Whether a model is better than every baseline, in AUC and in log loss."""
     best, rival = max(baselines.items(), key=lambda item: item[1].auc or 0.0)
     least = min(b.log_loss for b in baselines.values())
     passed = (found.auc or 0.0) > (rival.auc or 0.0) and found.log_loss < least

@@ -36,7 +36,8 @@ class FittedModel:
         parts: the rows of the training dataset by part.
         truth: their outcomes, 0 or 1.
         learned: how many rows it has learned from.
-        chosen: how good the one that stopped on *select* was there, before calibration.
+        held: what the one that stopped on *select* said of each row there, before calibration.
+        chosen: how good that was.
         learning: the log loss (nats) of each part after each tree of the one that stopped on *select*.
         kept_trees: how many trees of it were kept.
     """
@@ -45,6 +46,7 @@ class FittedModel:
     parts: Mapping[str, pl.DataFrame]
     truth: Mapping[str, npt.NDArray[np.float64]]
     learned: int
+    held: npt.NDArray[np.float64]
     chosen: Performance
     learning: Mapping[str, Sequence[float]]
     kept_trees: int
@@ -69,7 +71,7 @@ def fit(
         ModelError: when the training dataset has no rows to learn from or to be judged by.
     """
     label = model.training.label.value
-    spine = [c for columns in model.baselines.values() for c in columns]
+    spine = [c for columns in model.averages.values() for c in columns]
     wanted = list(dict.fromkeys([*model.inputs, *spine, *beside, label, SPLIT, PREDICTION_TIME]))
     rows = dataset.select(wanted).collect()
     parts = {str(key[0]): part for key, part in rows.group_by(SPLIT, maintain_order=True)}
@@ -126,6 +128,7 @@ def fit(
         parts=parts,
         truth=truth,
         learned=len(learned),
+        held=held,
         chosen=chosen,
         learning={part: found["binary_logloss"] for part, found in losses.items()},
         kept_trees=trees,

@@ -14,6 +14,7 @@ from platform_assets.lake import ledger
 from platform_assets.pipelines.environment import environment
 from platform_assets.pipelines.manifest import manifest
 from platform_assets.pipelines.run import Inputs, Materialization, Platform, Run, enter
+from platform_assets.pipelines.training.baselines import compare_baselines
 from platform_assets.pipelines.training.card import model_card, with_origin_and_picture
 from platform_assets.pipelines.training.costs import (
     calibration_metrics,
@@ -48,10 +49,12 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
     classifier, parts = fitted.classifier, fitted.parts
     run.say("measuring")
     said = classifier.predict(parts["report"])
+    compared = compare_baselines(model, fitted, said.probability, run=run)
     measured = measure(
         model,
         fitted,
         said.probability,
+        baselines=compared.on_report,
         promotion=promotion,
         threshold=classifier.threshold,
     )
@@ -91,6 +94,7 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
         documents={
             **documents(fitted, measured, explained, manifest=made_of, environment=environment(model)),
             **tuned.documents,
+            "candidates.csv": compared.table.write_csv(),
             "model_card.md": with_origin_and_picture(card, asset, made_of, drawn["calibration"]),
         },
         tables=_tables_used(platform, model, made_of),
@@ -143,7 +147,7 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
         checks=[check],
         facts=facts,
         pictures=drawn,
-        tables=tables(measured),
+        tables={"candidates": compared.table, **tables(measured)},
         card=card,
     )
     return enter(platform, catalogue, made, run)
