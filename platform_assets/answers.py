@@ -166,8 +166,7 @@ def show_trace(out: Console, found: Trace) -> None:
         {
             "in": f"{found.asset} of {found.day}, version {found.version}{replaced}",
             "asked": f"{_instant(row['prediction_time'])}, made {_instant(found.made_at)}",
-            "said": f"{row['probability']:.4f}"
-            + (" (in sample: no measure of performance)" if row["in_sample"] else ""),
+            "said": _said(row),
             "run": found.run,
         },
     )
@@ -297,6 +296,16 @@ def _show_tables(out: Console, title: str, tables: tuple[TableUsed, ...]) -> Non
         state = "" if table.code_is_current else " [yellow]changed since[/]"
         shown.add_row(table.asset, versions + gone, say_days(table.days, most=2), code + state)
     out.print(shown)
+
+
+def _said(row: Mapping[str, Any]) -> str:
+    """The probability with its interval and decision, where it has them."""
+    low, high, decision = (row.get(name) for name in ("probability_low", "probability_high", "decision"))
+    between = "" if low is None or high is None else f", between {low:.4f} and {high:.4f}"
+    decided = "" if decision is None else f"; decided {'yes' if decision else 'no'}"
+    return f"{row['probability']:.4f}{between}{decided}" + (
+        " (in sample: no measure of performance)" if row["in_sample"] else ""
+    )
 
 
 def _table(first: str) -> Table:

@@ -285,7 +285,8 @@ def days_affected(reader: Declaration, read: Declaration, days: Days) -> Days | 
     """The partitions of `reader` that go stale when `days` of `read` are rewritten."""
     extent, own = reach(reader, read), calendar(reader)
     if isinstance(reader, Backtest) and calendar(read) is not None:
-        return _existing(Days(days.first.replace(day=1), reader.partitions.last or date.max), reader.partitions)
+        month, last = days.first.replace(day=1), reader.partitions.last or date.max
+        return _existing(Days(month, last), reader.partitions) if month <= last else None
     if extent is None or own is None:
         return None
     wide = days.grow(back=extent.days_forth, forth=extent.days_back)

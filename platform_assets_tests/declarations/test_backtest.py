@@ -91,6 +91,15 @@ def test_a_fold_reads_everything_up_to_the_end_of_its_month_and_nothing_later(na
         assert stale == {month for month in ferry.MONTHS if day in naive_days_read(month)}, str(day)
 
 
+def test_days_after_the_last_month_reach_no_fold() -> None:
+    over = replace(ferry.late_backtest, last=ferry.MONTHS[0] + timedelta(days=27))
+    read = ferry.CATALOGUE["crossings_asked"]
+    for day in ferry.SAILED:
+        affected = days_affected(over, read, Days(day, day))
+        in_first = (day.year, day.month) <= (ferry.MONTHS[0].year, ferry.MONTHS[0].month)
+        assert (affected is not None) == in_first, str(day)
+
+
 TUNED = replace(
     ferry.late_model.learner, parameters={}, tuning=Tuning(trials=2, space={"num_leaves": whole(2, 9, start=4)})
 )
