@@ -12,7 +12,7 @@ from typing import TypeVar
 from platform_assets.declarations.declaration import NAME, Declaration
 from platform_assets.declarations.fingerprint import fingerprint
 from platform_assets.declarations.models import Model, Outcomes, Predictions
-from platform_assets.declarations.names import LEDGER, MAINTENANCE, QUARANTINE
+from platform_assets.declarations.names import LEDGER, MAINTENANCE, PROFILES, QUARANTINE
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.retention import Retention
 from platform_assets.declarations.tables import FeatureGroup, Label, Source
@@ -58,10 +58,10 @@ class Catalogue:
             for n, d in enumerate(self.declarations, start=1)
             if not isinstance(d, Declaration)
         ]
-        if not NAME.fullmatch(self.name) or self.name in (QUARANTINE, LEDGER):
+        if not NAME.fullmatch(self.name) or self.name in (QUARANTINE, LEDGER, PROFILES):
             strangers.append(
                 f"the name {self.name!r} must be words in lower case joined by single underscores, such as shop, and "
-                f"neither {QUARANTINE} nor {LEDGER}, which are the platform's own folders"
+                f"none of {QUARANTINE}, {LEDGER} and {PROFILES}, which are the platform's own folders"
             )
         if not isinstance(self.retention, Retention):
             strangers.append(f"its retention is {self.retention!r}; write Retention(audit=timedelta(days=90))")

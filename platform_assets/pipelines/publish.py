@@ -1,4 +1,4 @@
-"""The last steps that every table shares: judge the rows, set the bad ones aside, write, record."""
+"""The last steps that every table shares: judge the rows, set the bad ones aside, write, profile, record."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from platform_assets.declarations.times import Daily, Days
 from platform_assets.errors import ContractError
 from platform_assets.lake.writes import write
 from platform_assets.pipelines.checks import CONTRACT, not_empty
+from platform_assets.pipelines.profiling import store_profiles
 from platform_assets.pipelines.run import CheckResult, Inputs, Materialization, Platform, Run, enter, provenance
 
 _SHOWN = 5
@@ -95,15 +96,18 @@ def publish(
     """
     folder = table_folder(catalogue.name, declaration.name)
     laid = _laid_down(declaration, rows)
+    origin = provenance(catalogue, declaration, inputs.versions, run)
     written = write(
         platform.lake,
         folder,
         laid,
         columns=declaration.columns,
         days=days,
-        provenance=provenance(catalogue, declaration, inputs.versions, run),
+        provenance=origin,
         description=declaration.description,
     )
+    # Before the ledger has it: a run that is killed here is made again.
+    store_profiles(platform.lake, catalogue, declaration, laid, written, origin)
     plan = written.plan
     made = Materialization(
         declaration=declaration,
