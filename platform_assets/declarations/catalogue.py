@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import TypeVar
@@ -12,6 +12,7 @@ from typing import TypeVar
 from platform_assets.declarations.declaration import NAME, Declaration
 from platform_assets.declarations.fingerprint import fingerprint
 from platform_assets.declarations.models import Model, Outcomes, Predictions
+from platform_assets.declarations.monitor import Monitor, TrainedOn
 from platform_assets.declarations.names import LEDGER, MAINTENANCE, PROFILES, QUARANTINE
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.retention import Retention
@@ -209,6 +210,8 @@ class Catalogue:
                 held = [d.model]
             elif isinstance(d, Outcomes):
                 held = [d.predictions]
+            elif isinstance(d, Monitor):
+                held = [d.of, *([d.reference.model] if isinstance(d.reference, TrainedOn) else [])]
             problems += [
                 f"{d.kind} {d.name!r} refers to another {h.kind} {h.name!r} than the one in the catalogue"
                 for h in held
@@ -258,6 +261,8 @@ def reach(reader: Declaration, read: Declaration) -> Reach | None:
     if days is None or other is None:
         return None
     back = forth = timedelta(0)
+    if isinstance(reader, Monitor):  # whole days, whatever the clocks did
+        return Reach(back=reader.back, forth=forth, days_back=reader.days_back, days_forth=0)
     if isinstance(reader, FeatureGroup):
         back = reader.lookback
     elif isinstance(reader, Label):
@@ -277,11 +282,18 @@ def days_read(reader: Declaration, read: Declaration, days: Days) -> Days | None
     return _existing(wide, other)
 
 
+def days_always_read(reader: Declaration) -> Days | None:
+    """The partitions of its input that every day of a reader reads beside those near it; None where there are none."""
+    return reader.settled if isinstance(reader, Monitor) else None
+
+
 def days_affected(reader: Declaration, read: Declaration, days: Days) -> Days | None:
     """The partitions of `reader` that go stale when `days` of `read` are rewritten."""
-    extent, own = reach(reader, read), calendar(reader)
+    extent, own, always = reach(reader, read), calendar(reader), days_always_read(reader)
     if extent is None or own is None:
         return None
+    if always is not None and days.clip(always) is not None:
+        return _existing(Days(own.first, own.last or date.max), own)
     wide = days.grow(back=extent.days_forth, forth=extent.days_back)
     return _existing(wide, own)
 

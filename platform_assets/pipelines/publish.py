@@ -91,7 +91,7 @@ def publish(
 ) -> Materialization:
     """Write judged rows to the table, replacing exactly `days`, and record it.
 
-    Rows are cast to the declared types and columns, given their `day`, and laid down in order of time
+    Rows are cast to the declared types and columns, given their `day` by their event time if they have one, and laid down in order of time
     and key, so that equal content is equal to the byte.
     """
     folder = table_folder(catalogue.name, declaration.name)
@@ -193,6 +193,8 @@ def _laid_down(declaration: Table, rows: pl.DataFrame) -> pl.DataFrame:
     ]
     order = list(dict.fromkeys(told_by))
     laid = rows.select(cells)
-    if isinstance(days, Daily) and event_time is not None:
-        laid = laid.with_columns(days.day_of(pl.col(event_time)).alias(DAY))
+    if isinstance(days, Daily):
+        day = pl.col(DAY) if event_time is None else days.day_of(pl.col(event_time))
+        laid = rows.select(*cells, day.alias(DAY))
+        order = order if event_time is not None else [DAY, *order]
     return laid.sort(order) if order else laid
