@@ -9,6 +9,7 @@ import polars as pl
 
 from platform_assets.compute.windows import minutes
 from platform_assets.declarations.models import Costs, LightGBM, Model, Outcomes, Predictions
+from platform_assets.declarations.monitor import Monitor, TrainedOn
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.times import before, within
 from platform_assets.declarations.views import TimeSplit, TrainingDataset, feature_view
@@ -172,6 +173,17 @@ late_arrival_predictions = Predictions(
     first=date(2013, 10, 1),
     reasons=3,
     reasons_from=0.3,
+    freshness=within(hours=36),
+    owners=_OWNERS,
+    tags=_TAGS,
+)
+
+late_arrival_drift = Monitor(
+    name="late_arrival_drift",
+    description="How far what the model is asked has moved from what it was trained on, column by column and day by day.",
+    of=flights_asked,
+    reference=TrainedOn(model=late_arrival_model, warmup=28),  # histories look four weeks back
+    skip=["flight_number"],  # a name
     freshness=within(hours=36),
     owners=_OWNERS,
     tags=_TAGS,
