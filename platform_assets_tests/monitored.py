@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.monitor import Fixed, Monitor, SameSeason, Trailing
@@ -55,15 +56,15 @@ def seasonal(of: Daily, learned_from: Days) -> Monitor:
     )
 
 
-def rows(day: date, *, per_day: int = 80, times: float = 1.0) -> list[dict[str, str]]:
-    """A day's orders; with `times` their amounts are told in another unit."""
+def rows(day: date, *, per_day: int = 80, times: float = 1.0, product: str | None = None) -> list[dict[str, str]]:
+    """A day's orders; with `times` their amounts are told in another unit, with `product` all are of one."""
     dice = random.Random(f"long {day}")
     start = OPEN.start_of(day)
     return [
         {
             "order_id": f"{day:%Y%m%d}-{number:03}",
             "customer": f"c{dice.randrange(12):02}",
-            "product": dice.choice(["boots", "chair", "coat", "lamp", "scarf"]),
+            "product": dice.choice(["boots", "chair", "coat", "lamp", "scarf"] if product is None else [product]),
             "amount_cents": str(max(round(dice.randrange(500, 12_000) * times), 1)),
             "cancelled": str(dice.random() < 0.05).lower(),
             "ordered_at": f"{start + timedelta(minutes=number):%Y-%m-%dT%H:%M:%SZ}",
@@ -72,6 +73,7 @@ def rows(day: date, *, per_day: int = 80, times: float = 1.0) -> list[dict[str, 
     ]
 
 
-def land(landing: Path, days: Iterable[date], *, per_day: int = 80, times: float = 1.0) -> None:
+def land(landing: Path, days: Iterable[date], **told: Any) -> None:
+    """Let the orders of `days` land, as `rows` makes them."""
     for day in days:
-        shop.land_rows(landing, "orders", day, rows(day, per_day=per_day, times=times))
+        shop.land_rows(landing, "orders", day, rows(day, **told))

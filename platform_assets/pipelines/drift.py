@@ -35,7 +35,10 @@ from platform_assets.pipelines.run import CheckResult, Inputs, Materialization, 
 GRID_POINTS = 256
 """With so many points of the reference, differences of distribution functions are told to some 0.002."""
 
-_LOOK_BACK = 60  # days that are looked at to say since when a column drifts, and shown
+SINCE = "since "
+"""What the facts of the check are called that tell which columns began to drift on a day: each is an incident."""
+
+_LOOK_BACK = 60  # days that are shown, and at first looked at to say since when a column drifts
 _SHOWN = 3
 _BASIS = "basis"
 _KEPT = pl.Schema(
@@ -77,8 +80,7 @@ def watch(platform: Platform, catalogue: Catalogue, monitor: Monitor, days: Days
     needed = _days_needed(monitor, days)
     profiles = _profiles(platform, catalogue, monitor, inputs, needed, run)
     rows = _judged(monitor, _measured(monitor, days, profiles, learned), learned)
-    before = _alarms_before(platform, catalogue, monitor, days)
-    drifting = since_when(pl.concat([before, rows.filter("alarmed").select(before.columns)]), on=days.last)
+    drifting = _drifting(platform, catalogue, monitor, days, rows)
     worst = _worst(rows.filter(pl.col(DAY) == days.last), drifting)
     newest = rows.filter(pl.col(DAY) == days.last)
     facts = {
@@ -266,14 +268,24 @@ def _judged(monitor: Monitor, measured: pl.DataFrame, learned: Learned) -> pl.Da
     return judged.with_columns(above.alias("alarmed")).sort(DAY, *monitor.keys)
 
 
-def _alarms_before(platform: Platform, catalogue: Catalogue, monitor: Monitor, days: Days) -> pl.DataFrame:
-    """What was above a threshold of late, before `days`."""
-    folder, schema = table_folder(catalogue.name, monitor.name), {DAY: pl.Date(), "column": pl.String()}
+def _drifting(
+    platform: Platform, catalogue: Catalogue, monitor: Monitor, days: Days, rows: pl.DataFrame
+) -> dict[str, date]:
+    """By column that is above a threshold on the last of `days` since when: as far back as that goes."""
+    folder, alarmed = table_folder(catalogue.name, monitor.name), rows.filter("alarmed").select(DAY, "column")
+    first, back = monitor.partitions.first, _LOOK_BACK
+    found = since_when(alarmed, on=days.last)
     if platform.lake.version(folder) is None:
-        return pl.DataFrame(schema=schema)
-    late = Days(days.first - _LOOK_BACK * ONE_DAY, days.first - ONE_DAY)
-    with platform.lake.reading(folder):
-        return platform.lake.scan(folder, days=late).filter("alarmed").select(schema.keys()).collect()
+        return found
+    earliest = days.first
+    while earliest > first and earliest in found.values():
+        earliest = max(days.first - back * ONE_DAY, first)
+        late = Days(earliest, days.first - ONE_DAY)
+        with platform.lake.reading(folder):
+            before = platform.lake.scan(folder, days=late).filter("alarmed").select(DAY, "column").collect()
+        found = since_when(pl.concat([before, alarmed]), on=days.last)
+        back *= 2
+    return found
 
 
 def _shown_days(
@@ -308,13 +320,21 @@ def _no_drift(
     said = f"None of {columns} columns is further from the reference on {days.last} than unchanged days are."
     facts: dict[str, object] = {"columns": columns, "columns above a threshold": len(drifting)}
     if drifting:
-        moved = "; ".join(
-            f"{column} since {drifting[column]} ({measure} over {window} day{'s' if window > 1 else ''}, "
-            f"{times:.1f} times its threshold)"
-            for column, measure, window, times in worst[:_SHOWN]
-        )
-        more = f"; and {len(drifting) - _SHOWN} more" if len(drifting) > _SHOWN else ""
+        moved = _say_moved([(f"{found[0]} since {drifting[found[0]]}", *found[1:]) for found in worst])
         verb = "are" if len(drifting) > 1 else "is"
-        said = f"{len(drifting)} of {columns} columns {verb} further from the reference than unchanged days are: {moved}{more}."
-        facts["since"] = str(min(drifting.values()))
+        said = (
+            f"{len(drifting)} of {columns} columns {verb} further from the reference than unchanged days are: {moved}."
+        )
+    for first in sorted(set(drifting.values())):
+        begun = [found for found in worst if drifting[found[0]] == first]
+        facts[f"{SINCE}{first}"] = f"{len(begun)} column{'s' if len(begun) > 1 else ''}: {_say_moved(begun)}"
     return CheckResult(name=NO_DRIFT, passed=not drifting, description=said, blocking=False, facts=facts)
+
+
+def _say_moved(found: Sequence[tuple[str, str, int, float]]) -> str:
+    """The three that moved most, by how much."""
+    told = [
+        f"{column} ({measure} over {window} day{'s' if window > 1 else ''}, {times:.1f} times its threshold)"
+        for column, measure, window, times in found[:_SHOWN]
+    ]
+    return "; ".join(told) + (f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")

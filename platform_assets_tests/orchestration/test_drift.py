@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 from polars.testing import assert_frame_equal
 
 from platform_assets.declarations.times import ONE_DAY, Days
+from platform_assets.orchestration.alerts import incidents
 from platform_assets.pipelines.materialize import materialize
 from platform_assets_tests import faults, monitored, shop
 from platform_assets_tests.orchestration.conftest import Deployment, deployed
@@ -32,19 +35,16 @@ def watching(empty_data: Path, tmp_path: Path) -> Iterator[Deployment]:
         yield found
 
 
-def day_by_day(there: Deployment, *days: date, times: float = 1.0) -> None:
+def day_by_day(there: Deployment, *days: date, **told: Any) -> None:
     for day in days:
-        monitored.land(there.settings.landing, [day], times=times)
+        monitored.land(there.settings.landing, [day], **told)
         for name in ("orders", "order_drift"):
             assert there.execute(name, days=Days(day, day)).success
 
 
-def told_of_drift(there: Deployment, cursor: str | None) -> tuple[bool, str]:
-    """Whether the sensor tells of drift now, by what it remembers to have told."""
-    name = "shop/order_drift:no_drift"
-    before = name in (cursor or "")
-    after = evaluate(there, "shop_alerts", cursor).cursor
-    return name in after and not before, after
+def drifts(cursor: str) -> set[str]:
+    """Of what drift the sensor remembers to have told."""
+    return {name.removeprefix("shop/order_drift:") for name in json.loads(cursor) if ":since " in name}
 
 
 def test_dagster_makes_the_same_table_as_a_direct_call(watching: Deployment, tmp_path: Path) -> None:
@@ -70,17 +70,33 @@ def test_dagster_makes_the_same_table_as_a_direct_call(watching: Deployment, tmp
 
 
 def test_drift_is_told_once_while_it_lasts_and_anew_when_it_comes_again(watching: Deployment) -> None:
-    cursor, told = None, []
-    for day, times in [(CHANGED, 0.01), (CHANGED + ONE_DAY, 0.01), (CHANGED + 2 * ONE_DAY, 0.01)]:
-        day_by_day(watching, day, times=times)
-        news, cursor = told_of_drift(watching, cursor)
-        told.append(news)
-    assert told == [True, False, False]
+    cursor, seen = None, []
+    for day in Days(CHANGED, CHANGED + 2 * ONE_DAY):
+        day_by_day(watching, day, times=0.01)
+        cursor = evaluate(watching, "shop_alerts", cursor).cursor
+        seen.append(cursor)
+    assert [drifts(cursor) for cursor in seen] == [{f"since {CHANGED}"}] * 3
+    assert seen[0] == seen[1] == seen[2], "nothing more was told"
 
     # The days are delivered in cents after all.
     day_by_day(watching, *Days(CHANGED, CHANGED + 2 * ONE_DAY))
-    news, cursor = told_of_drift(watching, cursor)
-    assert not news
-    assert "no_drift" not in cursor
+    cursor = evaluate(watching, "shop_alerts", cursor).cursor
+    assert drifts(cursor) == set()
     day_by_day(watching, CHANGED + 3 * ONE_DAY, times=0.01)
-    assert told_of_drift(watching, cursor)[0]
+    cursor = evaluate(watching, "shop_alerts", cursor).cursor
+    assert drifts(cursor) == {f"since {CHANGED + 3 * ONE_DAY}"}
+
+
+def test_what_begins_while_something_else_lasts_is_told_too(watching: Deployment) -> None:
+    day_by_day(watching, CHANGED, times=0.01)
+    cursor = evaluate(watching, "shop_alerts", None).cursor
+    day_by_day(watching, CHANGED + ONE_DAY, times=0.01, product="boots")
+    assert drifts(evaluate(watching, "shop_alerts", cursor).cursor) == {
+        f"since {CHANGED}",
+        f"since {CHANGED + ONE_DAY}",
+    }
+    found = [one for one in incidents(watching.instance, watching.catalogue, now=monitored.NOW) if one.kind == "drift"]
+    assert [one.message.partition(" (")[0] for one in found] == [
+        f"shop/order_drift: drift since {CHANGED}, 1 column: amount_cents",
+        f"shop/order_drift: drift since {CHANGED + ONE_DAY}, 1 column: product",
+    ]

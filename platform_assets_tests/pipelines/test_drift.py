@@ -99,6 +99,20 @@ def test_another_unit_is_told_on_the_day_it_comes(there: Platform, name: str) ->
     assert set(made.pictures) == {"drift by column and day", "furthest columns"}
 
 
+def test_since_when_is_told_however_long_ago_that_was(there: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or it would be another incident every day."""
+    monkeypatch.setattr(drift, "_LOOK_BACK", 1)
+    days = Days(monitored.WATCHED.first + 20 * ONE_DAY, LAST)
+    change_unit(there, *days)
+    make(there, "order_drift", Days(days.first, LAST - ONE_DAY))
+    told = no_drift(make(there, "order_drift", Days(LAST, LAST)))
+    assert [title for title in told.facts if title.startswith(drift.SINCE)] == [f"since {days.first}"]
+    change_unit(there, *monitored.WATCHED)
+    make(there, "order_drift", Days(monitored.WATCHED.first, LAST - ONE_DAY))
+    told = no_drift(make(there, "order_drift", Days(LAST, LAST)))
+    assert f"since {monitored.WATCHED.first}" in told.facts
+
+
 def test_what_was_corrected_is_quiet_again(there: Platform) -> None:
     change_unit(there, LAST)
     assert not no_drift(make(there, "order_drift", Days(LAST, LAST))).passed
