@@ -89,14 +89,15 @@ def child(root: str, name: str, days: Days | None, stop: Stop | None, gate: Any,
     if stop is not None:
         stop.arm()
     gate.set()
-    declared = getattr(shop, catalogue)
+    module, _, held = catalogue.rpartition(":")
+    declared = getattr(importlib.import_module(module) if module else shop, held)
     materialize(shop.platform(Path(root)), declared, name, run(1_000, long=stop is not None), days=days)
 
 
 def start(
     there: Platform, name: str, days: Days | None, stop: Stop | None = None, *, catalogue: str = "CATALOGUE"
 ) -> BaseProcess:
-    """Begin a materialization in a child and give back the child once it has begun; `catalogue` is one of the shop's."""
+    """Begin a materialization in a child and give it back once it has begun; `catalogue` is of the shop, or `module:NAME`."""
     gate = FORKS.Event()
     process = FORKS.Process(target=child, args=(str(there.lake.root.parent), name, days, stop, gate, catalogue))
     process.start()

@@ -38,6 +38,7 @@ from platform_assets.declarations import (
     catalogue,
     declaration,
     models,
+    monitor,
     promotion,
     retention,
     tables,
@@ -53,11 +54,13 @@ from platform_assets.pipelines import (
     assumed,
     champions,
     decisions,
+    drift_plots,
     impact,
     maintenance,
     manifest,
     materialize,
     plan,
+    profiling,
     reproduce,
     run,
     staleness,
@@ -65,6 +68,7 @@ from platform_assets.pipelines import (
     usage,
     whereabouts,
 )
+from platform_assets.pipelines import drift as pipelines_drift
 from platform_assets.pipelines.training import backtesting
 from platform_assets.pipelines.training import tuning as training_tuning
 from platform_assets.registry import evidence as logged_evidence
@@ -76,6 +80,7 @@ PUBLIC: dict[ModuleType, set[str]] = {
     views: {"feature_view", "FeatureView", "TrainingDataset", "TimeSplit"},
     models: {"Model", "LightGBM", "Logistic", "Costs", "Predictions", "Outcomes"},
     promotion: {"Promotion"},
+    monitor: {"Monitor", "Fixed", "TrainedOn", "Trailing", "SameSeason"},
     tuning: {"Tuning", "Range", "Choice", "whole", "real", "choice"},
     backtest: {"Backtest"},
     backtesting: {"Fold", "backtest", "make_fold", "divide_fold"},
@@ -129,7 +134,7 @@ PUBLIC: dict[ModuleType, set[str]] = {
         "parse_day",
         "say_duration",
     },
-    catalogue: {"Catalogue", "Reach", "calendar", "reach", "days_read", "days_affected"},
+    catalogue: {"Catalogue", "Reach", "calendar", "reach", "days_read", "days_always_read", "days_affected"},
     point_in_time: {"point_in_time_join", "point_in_time_joins", "Features"},
     content_hash: {"content_hash", "content_hashes", "row_hashes", "mix", "text_words"},
     summaries: {
@@ -184,6 +189,9 @@ PUBLIC: dict[ModuleType, set[str]] = {
     manifest: {"manifest", "MadeOf"},
     plan: {"plan", "Plan", "Step", "changed_since", "landed_early"},
     staleness: {"staleness", "Staleness", "up_to_date", "rows_by_day", "say_days"},
+    pipelines_drift: {"Learned", "watch", "learn_thresholds", "since_when"},
+    drift_plots: {"picture_of_drift", "picture_of_columns"},
+    profiling: {"is_profiled", "profiled_columns", "store_profiles", "read_profiles", "changed_at"},
     whereabouts: {"whereabouts"},
     trace: {"trace", "Trace", "TableUsed", "FeatureRow", "ModelUsed", "tables_behind", "read_prediction_id"},
     reproduce: {"reproduce", "Reproduction", "Link"},
@@ -348,6 +356,25 @@ FIELDS: dict[type, tuple[str, ...]] = {
         "draws",
         "seed",
     ),
+    monitor.Monitor: (
+        "name",
+        "description",
+        "owners",
+        "tags",
+        "freshness",
+        "of",
+        "reference",
+        "windows",
+        "measures",
+        "alarms_per_month",
+        "apart",
+        "at_least",
+        "skip",
+    ),
+    monitor.Fixed: ("days",),
+    monitor.TrainedOn: ("model", "warmup"),
+    monitor.Trailing: ("learned_from", "days"),
+    monitor.SameSeason: ("learned_from", "around"),
     models.Outcomes: ("name", "description", "owners", "tags", "freshness", "predictions"),
 }
 

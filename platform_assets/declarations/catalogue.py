@@ -13,7 +13,8 @@ from platform_assets.declarations.backtest import Backtest
 from platform_assets.declarations.declaration import NAME, Declaration
 from platform_assets.declarations.fingerprint import fingerprint
 from platform_assets.declarations.models import Model, Outcomes, Predictions
-from platform_assets.declarations.names import LEDGER, MAINTENANCE, QUARANTINE
+from platform_assets.declarations.monitor import Monitor, TrainedOn
+from platform_assets.declarations.names import LEDGER, MAINTENANCE, PROFILES, QUARANTINE
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.retention import Retention
 from platform_assets.declarations.tables import FeatureGroup, Label, Source
@@ -59,10 +60,10 @@ class Catalogue:
             for n, d in enumerate(self.declarations, start=1)
             if not isinstance(d, Declaration)
         ]
-        if not NAME.fullmatch(self.name) or self.name in (QUARANTINE, LEDGER):
+        if not NAME.fullmatch(self.name) or self.name in (QUARANTINE, LEDGER, PROFILES):
             strangers.append(
                 f"the name {self.name!r} must be words in lower case joined by single underscores, such as shop, and "
-                f"neither {QUARANTINE} nor {LEDGER}, which are the platform's own folders"
+                f"none of {QUARANTINE}, {LEDGER} and {PROFILES}, which are the platform's own folders"
             )
         if not isinstance(self.retention, Retention):
             strangers.append(f"its retention is {self.retention!r}; write Retention(audit=timedelta(days=90))")
@@ -210,6 +211,8 @@ class Catalogue:
                 held = [d.model]
             elif isinstance(d, Outcomes):
                 held = [d.predictions]
+            elif isinstance(d, Monitor):
+                held = [d.of, *([d.reference.model] if isinstance(d.reference, TrainedOn) else [])]
             problems += [
                 f"{d.kind} {d.name!r} refers to another {h.kind} {h.name!r} than the one in the catalogue"
                 for h in held
@@ -259,6 +262,8 @@ def reach(reader: Declaration, read: Declaration) -> Reach | None:
     if days is None or other is None or isinstance(reader, Backtest):
         return None
     back = forth = timedelta(0)
+    if isinstance(reader, Monitor):  # whole days, whatever the clocks did
+        return Reach(back=reader.back, forth=forth, days_back=reader.days_back, days_forth=0)
     if isinstance(reader, FeatureGroup):
         back = reader.lookback
     elif isinstance(reader, Label):
@@ -281,14 +286,21 @@ def days_read(reader: Declaration, read: Declaration, days: Days) -> Days | None
     return _existing(wide, other)
 
 
+def days_always_read(reader: Declaration) -> Days | None:
+    """The partitions of its input that every day of a reader reads beside those near it; None where there are none."""
+    return reader.settled if isinstance(reader, Monitor) else None
+
+
 def days_affected(reader: Declaration, read: Declaration, days: Days) -> Days | None:
     """The partitions of `reader` that go stale when `days` of `read` are rewritten."""
-    extent, own = reach(reader, read), calendar(reader)
+    extent, own, always = reach(reader, read), calendar(reader), days_always_read(reader)
     if isinstance(reader, Backtest) and calendar(read) is not None:
         month, last = days.first.replace(day=1), reader.partitions.last or date.max
         return _existing(Days(month, last), reader.partitions) if month <= last else None
     if extent is None or own is None:
         return None
+    if always is not None and days.clip(always) is not None:
+        return _existing(Days(own.first, own.last or date.max), own)
     wide = days.grow(back=extent.days_forth, forth=extent.days_back)
     return _existing(wide, own)
 

@@ -7,6 +7,7 @@ DAY = "day"
 
 QUARANTINE = "quarantine"
 LEDGER = "ledger"
+PROFILES = "profiles"
 MAINTENANCE = "maintenance"
 """The asset of every catalogue that keeps its tables in order."""
 
@@ -29,6 +30,11 @@ def table_folder(catalogue: str, name: str) -> str:
 def quarantine_folder(catalogue: str, name: str) -> str:
     """Where the rows that a table refused lie below the lake's root."""
     return f"{QUARANTINE}/{catalogue}/{name}"
+
+
+def profile_folder(catalogue: str, name: str) -> str:
+    """Where the profiles of a table's days lie below the lake's root."""
+    return f"{PROFILES}/{catalogue}/{name}"
 
 
 def feature_column(prefix: str, feature: str) -> str:

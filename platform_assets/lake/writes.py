@@ -24,7 +24,8 @@ from platform_assets.declarations.times import Days, day_ranges
 from platform_assets.errors import SchemaChanged, TableError, WriteConflict, WriteRefused
 from platform_assets.lake.tables import ATTEMPTS, ENGINE_ERRORS, PARTITIONS_KEY, Lake, explained
 
-_EMPTY, _UNREADABLE = "empty", "unreadable"
+EMPTY, _UNREADABLE = "empty", "unreadable"
+"""In place of a content hash: of a day without rows, and of one that cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,7 +290,7 @@ def _hash_days(frame: pl.DataFrame, days: Days | None) -> dict[date | None, str]
     if days is None:
         return {None: content_hash(frame)}
     held = content_hashes(frame, by=DAY)
-    return {day: held.get(day, _EMPTY) for day in days}
+    return {day: held.get(day, EMPTY) for day in days}
 
 
 def _count_days(frame: pl.DataFrame, days: Days | None) -> dict[date | None, int]:

@@ -1,11 +1,11 @@
-"""What people are told: failed checks, failed runs, and assets that are overdue or out of date, once each."""
+"""What people are told: failed checks, drift, failed runs, and assets that are overdue or out of date, once each."""
 
 # No `from __future__ import annotations`: Dagster reads the types of contexts, not their text.
 import http.client
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +17,8 @@ from platform_assets.declarations.times import say_duration
 from platform_assets.orchestration.failures import failures_of
 from platform_assets.orchestration.metadata import checks_along, key_of
 from platform_assets.orchestration.up_to_date import shown_staleness
+from platform_assets.pipelines.checks import NO_DRIFT
+from platform_assets.pipelines.drift import SINCE
 from platform_assets.pipelines.maintenance import KEPT_VERSIONS_WHOLE
 from platform_assets.pipelines.plan import CODE
 
@@ -33,7 +35,7 @@ class Incident:
 
     Attributes:
         name: what it is about; an incident that is open is not told again.
-        kind: `check failed`, `run failed`, `overdue` or `out of date`.
+        kind: `check failed`, `drift`, `run failed`, `overdue` or `out of date`.
         message: one sentence.
         marker: what makes it another incident although the name is the same.
         run_id: the run that it came up in, where there is one.
@@ -119,6 +121,9 @@ def _failed_checks(instance: dg.DagsterInstance, catalogue: Catalogue) -> Iterat
         evaluation = record.event.get_dagster_event().asset_check_evaluation_data
         said = evaluation.description or "no description"
         asset = check.asset_key.to_user_string()
+        if check.name == NO_DRIFT:
+            yield from _drifts(asset, evaluation.metadata, record.run_id)
+            continue
         # A warning counts its cases anew in every run; only an error that reads differently is another one.
         another = said if evaluation.severity == dg.AssetCheckSeverity.ERROR else "warned"
         yield Incident(
@@ -128,6 +133,19 @@ def _failed_checks(instance: dg.DagsterInstance, catalogue: Catalogue) -> Iterat
             run_id=record.run_id,
             message=f"{asset} failed {check.name}: {said.removeprefix(f'{asset}: ')} (run {record.run_id})",
         )
+
+
+def _drifts(asset: str, told: Mapping[str, dg.MetadataValue], run_id: str) -> Iterator[Incident]:
+    """Columns that began to drift on one day are one incident, until none of them does any more."""
+    for title, found in told.items():
+        if title.startswith(SINCE):
+            yield Incident(
+                name=f"{asset}:{title}",
+                kind="drift",
+                marker="drift",
+                run_id=run_id,
+                message=f"{asset}: drift {title}, {found.value} (run {run_id})",
+            )
 
 
 def _failed_runs(instance: dg.DagsterInstance, catalogue: Catalogue, *, since: datetime) -> Iterator[Incident]:

@@ -11,6 +11,7 @@ from platform_assets.declarations.backtest import Backtest
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model, Outcomes, Predictions
+from platform_assets.declarations.monitor import Monitor
 from platform_assets.declarations.names import group_name
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.tables import FeatureGroup
@@ -88,6 +89,8 @@ def kinds_of(declaration: Declaration) -> set[str]:
         return {"deltalake", "lightgbm"}
     if isinstance(declaration, TrainingDataset | Outcomes):
         return {"deltalake", "dataset" if isinstance(declaration, TrainingDataset) else "monitor"}
+    if isinstance(declaration, Monitor):
+        return {"deltalake", "monitor"}
     return {"deltalake", "polars"}
 
 

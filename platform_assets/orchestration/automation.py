@@ -11,7 +11,7 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import SENSOR_NAME_TAG
 
 from platform_assets.declarations.backtest import Backtest
-from platform_assets.declarations.catalogue import Catalogue, calendar, days_read
+from platform_assets.declarations.catalogue import Catalogue, calendar, days_always_read, days_read
 from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model
 from platform_assets.declarations.names import asset_name
@@ -274,8 +274,8 @@ def _can_run(
 ) -> bool:
     """Whether all that a day reads is there, or is made along with it in the same run."""
     for read in catalogue.inputs(declaration):
-        reached = (None,) if calendar(read) is None else days_read(declaration, read, Days(day, day)) or ()
-        for needed in reached:
+        near = (None,) if calendar(read) is None else days_read(declaration, read, Days(day, day)) or ()
+        for needed in (*near, *(days_always_read(declaration) or ())):
             if needed not in there[read.name] and not (needed == day and read.name in along.get(day, ())):
                 return False
     return True

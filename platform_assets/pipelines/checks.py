@@ -10,6 +10,7 @@ from platform_assets.declarations.backtest import Backtest
 from platform_assets.declarations.catalogue import calendar
 from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model, Outcomes, Predictions
+from platform_assets.declarations.monitor import Monitor
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.tables import FeatureGroup, Source
 from platform_assets.declarations.times import Daily, day_ranges
@@ -30,6 +31,7 @@ AS_KNOWN_THEN = "as_known_then"
 SPLITS_APART = "splits_apart"
 NOT_TOO_GOOD = "not_too_good"
 PROMOTED = "promoted"
+NO_DRIFT = "no_drift"
 UP_TO_DATE = "up_to_date"
 """Not among those of `checks_of`: it looks at the whole catalogue at once, after the materialization and later."""
 
@@ -45,7 +47,7 @@ class Check:
     blocking: bool
 
 
-def checks_of(declaration: Declaration) -> tuple[Check, ...]:
+def checks_of(declaration: Declaration) -> tuple[Check, ...]:  # noqa: C901 - one branch a kind
     """The checks of a declaration, in the order in which they are made."""
     contract = Check(
         name=CONTRACT,
@@ -92,6 +94,9 @@ def checks_of(declaration: Declaration) -> tuple[Check, ...]:
     elif isinstance(declaration, Outcomes):
         asks = "Have any of the predictions come to a yes or no?"
         return (Check(name=LABELS_IN, asks=asks, blocking=False), not_empty, complete)
+    elif isinstance(declaration, Monitor):
+        asks = f"Is no column of {declaration.of.name} further from the reference than unchanged days are?"
+        return (Check(name=NO_DRIFT, asks=asks, blocking=False), not_empty, complete)
     else:
         own = contract
     return (own, not_empty, complete) if calendar(declaration) is not None else (own, not_empty)

@@ -11,7 +11,7 @@ import polars as pl
 
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.models import Model
-from platform_assets.declarations.names import LEDGER, asset_name, quarantine_folder, table_folder
+from platform_assets.declarations.names import LEDGER, asset_name, profile_folder, quarantine_folder, table_folder
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.errors import TableError
 from platform_assets.lake import ledger
@@ -50,7 +50,7 @@ class Maintained:
 def plan_maintenance(
     platform: Platform, catalogue: Catalogue, *, now: datetime
 ) -> tuple[tuple[Upkeep, ...], dict[str, str]]:
-    """What is to be done to each table of a catalogue, its quarantine and the ledger; and what cannot be read, and why.
+    """What is to be done to each table of a catalogue, its quarantine, profiles and the ledger; and what cannot be read, and why.
 
     Tables that are no longer declared are left alone.
     """
@@ -149,11 +149,12 @@ def _made_of(platform: Platform, entries: ledger.Ledger, dataset: str, version: 
 
 
 def _tables(platform: Platform, catalogue: Catalogue) -> list[str]:
-    """The tables that are there: what is declared, what was refused, and the ledger."""
+    """The tables that are there: what is declared, what was refused, profiles, and the ledger."""
     declared = [d.name for d in catalogue.declarations if not isinstance(d, Model)]
     wanted = [
         *(table_folder(catalogue.name, name) for name in declared),
         *(quarantine_folder(catalogue.name, name) for name in declared),
+        *(profile_folder(catalogue.name, name) for name in declared),
         LEDGER,
     ]
     return [table for table in wanted if platform.lake.path(table).is_dir()]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from platform_assets.declarations.backtest import Backtest
 from platform_assets.declarations.catalogue import Catalogue, calendar
 from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model, Outcomes, Predictions
+from platform_assets.declarations.monitor import Monitor
 from platform_assets.declarations.names import asset_name, table_folder
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.tables import FeatureGroup, Label, Source
@@ -16,6 +18,7 @@ from platform_assets.declarations.views import FeatureView, TrainingDataset
 from platform_assets.errors import PartitionError, PlatformError
 from platform_assets.lake import ledger
 from platform_assets.pipelines.checks import days_complete
+from platform_assets.pipelines.drift import watch
 from platform_assets.pipelines.feature import compute_features, compute_labels, compute_view, ingest
 from platform_assets.pipelines.inference import predict
 from platform_assets.pipelines.monitoring import judge_predictions
@@ -60,7 +63,7 @@ def materialize(
     return replace(made, checks=(*made.checks, days_complete(own, materialized, run)))
 
 
-def _dispatch(  # noqa: C901 - one line for each kind
+def _dispatch(
     platform: Platform, catalogue: Catalogue, declaration: Declaration, run: Run, days: Days | None
 ) -> Materialization:
     if isinstance(declaration, Source):
@@ -72,18 +75,18 @@ def _dispatch(  # noqa: C901 - one line for each kind
     if isinstance(declaration, Promotion):
         return promote(platform, catalogue, declaration, run)
     assert days is not None  # noqa: S101 - the rest are daily, which was checked above
-    if isinstance(declaration, FeatureGroup):
-        return compute_features(platform, catalogue, declaration, days, run)
-    if isinstance(declaration, Label):
-        return compute_labels(platform, catalogue, declaration, days, run)
-    if isinstance(declaration, FeatureView):
-        return compute_view(platform, catalogue, declaration, days, run)
-    if isinstance(declaration, Predictions):
-        return predict(platform, catalogue, declaration, days, run)
-    if isinstance(declaration, Backtest):
-        return backtest(platform, catalogue, declaration, days, run)
-    if isinstance(declaration, Outcomes):
-        return judge_predictions(platform, catalogue, declaration, days, run)
+    daily: Mapping[type[Declaration], Callable[..., Materialization]] = {
+        FeatureGroup: compute_features,
+        Label: compute_labels,
+        FeatureView: compute_view,
+        Predictions: predict,
+        Backtest: backtest,
+        Outcomes: judge_predictions,
+        Monitor: watch,
+    }
+    for kind, pipeline in daily.items():
+        if isinstance(declaration, kind):
+            return pipeline(platform, catalogue, declaration, days, run)
     msg = f"{declaration.kind} {declaration.name!r} has no pipeline"
     raise TypeError(msg)
 

@@ -13,7 +13,15 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import cached_property
 
-from platform_assets.declarations.catalogue import Catalogue, Reach, calendar, days_affected, days_read, reach
+from platform_assets.declarations.catalogue import (
+    Catalogue,
+    Reach,
+    calendar,
+    days_affected,
+    days_always_read,
+    days_read,
+    reach,
+)
 from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model, Predictions
 from platform_assets.declarations.names import asset_name, table_folder
@@ -226,7 +234,7 @@ def _can_be_made(
 
 def _all_there(declaration: Declaration, read: Declaration, day: date, there: set[date]) -> bool:
     reached = days_read(declaration, read, Days(day, day))
-    return reached is None or there.issuperset(reached)
+    return reached is None or (there.issuperset(reached) and there.issuperset(days_always_read(declaration) or ()))
 
 
 def _stamps(platform: Platform, declaration: Declaration, now: datetime) -> Mapping[str, str]:
@@ -286,8 +294,9 @@ def _stale_by_input(
             kept = {day: version for day, version in last.by_day.items() if day is None or day in declaration.days}
             last = replace(last, by_day=kept)
         by_day = _newest_by_day(declaration, read, behind, last.by_day)
+        always = max((last.by_day.get(day, -1) for day in days_always_read(declaration) or ()), default=-1)
         for day, then in behind.items():
-            newest = last.newest if by_day is None or day is None else max(by_day.get(day, -1), last.unsaid)
+            newest = last.newest if by_day is None or day is None else max(by_day.get(day, -1), last.unsaid, always)
             # A version that the table no longer has, or does not have yet, was of another table.
             if then is None or then > current or newest > then:
                 yield reason, day

@@ -1,4 +1,4 @@
-"""The last steps that every table shares: judge the rows, set the bad ones aside, write, record."""
+"""The last steps that every table shares: judge the rows, set the bad ones aside, write, profile, record."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from platform_assets.declarations.times import Daily, Days
 from platform_assets.errors import ContractError
 from platform_assets.lake.writes import write
 from platform_assets.pipelines.checks import CONTRACT, not_empty
+from platform_assets.pipelines.profiling import store_profiles
 from platform_assets.pipelines.run import CheckResult, Inputs, Materialization, Platform, Run, enter, provenance
 
 _SHOWN = 5
@@ -90,20 +91,23 @@ def publish(
 ) -> Materialization:
     """Write judged rows to the table, replacing exactly `days`, and record it.
 
-    Rows are cast to the declared types and columns, given their `day`, and laid down in order of time
+    Rows are cast to the declared types and columns, given their `day` by their event time if they have one, and laid down in order of time
     and key, so that equal content is equal to the byte.
     """
     folder = table_folder(catalogue.name, declaration.name)
     laid = _laid_down(declaration, rows)
+    origin = provenance(catalogue, declaration, inputs.versions, run)
     written = write(
         platform.lake,
         folder,
         laid,
         columns=declaration.columns,
         days=days,
-        provenance=provenance(catalogue, declaration, inputs.versions, run),
+        provenance=origin,
         description=declaration.description,
     )
+    # Before the ledger has it: a run that is killed here is made again.
+    store_profiles(platform.lake, catalogue, declaration, laid, written, origin)
     plan = written.plan
     made = Materialization(
         declaration=declaration,
@@ -189,6 +193,8 @@ def _laid_down(declaration: Table, rows: pl.DataFrame) -> pl.DataFrame:
     ]
     order = list(dict.fromkeys(told_by))
     laid = rows.select(cells)
-    if isinstance(days, Daily) and event_time is not None:
-        laid = laid.with_columns(days.day_of(pl.col(event_time)).alias(DAY))
+    if isinstance(days, Daily):
+        day = pl.col(DAY) if event_time is None else days.day_of(pl.col(event_time))
+        laid = rows.select(*cells, day.alias(DAY))
+        order = order if event_time is not None else [DAY, *order]
     return laid.sort(order) if order else laid

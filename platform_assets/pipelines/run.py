@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from platform_assets.declarations.catalogue import Catalogue, days_read
+from platform_assets.declarations.catalogue import Catalogue, days_always_read, days_read
 from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model
 from platform_assets.declarations.names import asset_name, table_folder
@@ -152,7 +152,8 @@ def _require_days(platform: Platform, catalogue: Catalogue, declaration: Declara
     touched = {read.name: days_read(declaration, read, days) for read in catalogue.inputs(declaration)}
     there = ledger.days(platform.lake, [asset_name(catalogue.name, name) for name in touched])
     for name, wanted in touched.items():
-        missing = set(wanted or ()) - there[asset_name(catalogue.name, name)]
+        always = () if wanted is None else days_always_read(declaration) or ()
+        missing = {*(wanted or ()), *always} - there[asset_name(catalogue.name, name)]
         if missing:
             shown = ", ".join(map(str, day_ranges(missing)))
             msg = (

@@ -316,7 +316,9 @@ def test_days_that_an_input_does_not_have_are_not_read() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["../../evil", "shop'; DROP TABLE x; --", "quarantine", "ledger", "my__shop", "Shop"])
+@pytest.mark.parametrize(
+    "name", ["../../evil", "shop'; DROP TABLE x; --", "quarantine", "ledger", "profiles", "my__shop", "Shop"]
+)
 def test_a_catalogue_s_name_is_a_folder_of_its_own(name: str) -> None:
     with pytest.raises(CatalogueError, match="must be words in lower case joined by single underscores"):
         Catalogue(name=name, declarations=[])

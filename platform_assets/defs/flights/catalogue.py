@@ -10,6 +10,7 @@ from platform_assets.defs.flights.sources import SOURCES
 from platform_assets.defs.flights.view import (
     flights_asked,
     late_arrival_backtest,
+    late_arrival_drift,
     late_arrival_model,
     late_arrival_outcomes,
     late_arrival_predictions,
@@ -37,5 +38,6 @@ CATALOGUE = Catalogue(
         late_arrival_promotion,
         late_arrival_predictions,
         late_arrival_outcomes,
+        late_arrival_drift,
     ],
 )

@@ -10,6 +10,7 @@ import polars as pl
 from platform_assets.compute.windows import minutes
 from platform_assets.declarations.backtest import Backtest
 from platform_assets.declarations.models import Costs, LightGBM, Logistic, Model, Outcomes, Predictions
+from platform_assets.declarations.monitor import Monitor, TrainedOn
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.times import before, within
 from platform_assets.declarations.views import TimeSplit, TrainingDataset, feature_view
@@ -187,6 +188,17 @@ late_arrival_predictions = Predictions(
     first=date(2013, 10, 1),
     reasons=3,
     reasons_from=0.3,
+    freshness=within(hours=36),
+    owners=_OWNERS,
+    tags=_TAGS,
+)
+
+late_arrival_drift = Monitor(
+    name="late_arrival_drift",
+    description="How far what the model is asked has moved from what it was trained on, column by column and day by day.",
+    of=flights_asked,
+    reference=TrainedOn(model=late_arrival_model, warmup=28),  # histories look four weeks back
+    skip=["flight_number"],  # a name
     freshness=within(hours=36),
     owners=_OWNERS,
     tags=_TAGS,

@@ -1,0 +1,102 @@
+"""A monitor as Dagster runs it: the same table as by direct call, a warning on its page, told once while it lasts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from polars.testing import assert_frame_equal
+
+from platform_assets.declarations.times import ONE_DAY, Days
+from platform_assets.orchestration.alerts import incidents
+from platform_assets.pipelines.materialize import materialize
+from platform_assets_tests import faults, monitored, shop
+from platform_assets_tests.orchestration.conftest import Deployment, deployed
+from platform_assets_tests.orchestration.test_automation import evaluate
+
+CHANGED = date(2024, 4, 5)
+
+
+@pytest.fixture
+def watching(empty_data: Path, tmp_path: Path) -> Iterator[Deployment]:
+    """The long shop, ingested up to the day before the change, by Dagster."""
+    shutil.copytree(empty_data, tmp_path / "data")
+    with deployed(tmp_path / "data", catalogue=monitored.CATALOGUE) as found:
+        monitored.land(found.settings.landing, monitored.LONG)
+        before = Days(monitored.LONG.first, CHANGED - ONE_DAY)
+        # By direct call, which is faster; Dagster hears of the days that follow.
+        materialize(found.platform, monitored.CATALOGUE, "orders", shop.run(monitored.NOW), days=before)
+        yield found
+
+
+def day_by_day(there: Deployment, *days: date, **told: Any) -> None:
+    for day in days:
+        monitored.land(there.settings.landing, [day], **told)
+        for name in ("orders", "order_drift"):
+            assert there.execute(name, days=Days(day, day)).success
+
+
+def drifts(cursor: str) -> set[str]:
+    """Of what drift the sensor remembers to have told."""
+    return {name.removeprefix("shop/order_drift:") for name in json.loads(cursor) if ":since " in name}
+
+
+def test_dagster_makes_the_same_table_as_a_direct_call(watching: Deployment, tmp_path: Path) -> None:
+    twin = faults.copy(watching.platform, tmp_path / "twin")
+    day_by_day(watching, CHANGED, CHANGED + ONE_DAY, times=0.01)
+    days = Days(CHANGED, CHANGED + ONE_DAY)
+    monitored.land(twin.landing.root, days, times=0.01)
+    for name in ("orders", "order_drift"):
+        materialize(twin, monitored.CATALOGUE, name, shop.run(monitored.NOW), days=days)
+    wanted = twin.lake.scan("shop/order_drift").collect()
+    keys = ["day", "window", "column", "measure"]
+    assert_frame_equal(watching.rows("order_drift").sort(keys), wanted.sort(keys))
+
+    check = watching.check("order_drift", "no_drift")
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert f"amount_cents since {CHANGED}" in check.description
+    event = watching.instance.get_latest_materialization_event(watching.key("order_drift"))
+    assert event is not None
+    assert event.asset_materialization is not None
+    shown = event.asset_materialization.metadata
+    assert "data:image/png;base64" in str(shown["furthest columns"].value)
+    assert shown["columns above a threshold"].value == 1
+
+
+def test_drift_is_told_once_while_it_lasts_and_anew_when_it_comes_again(watching: Deployment) -> None:
+    cursor, seen = None, []
+    for day in Days(CHANGED, CHANGED + 2 * ONE_DAY):
+        day_by_day(watching, day, times=0.01)
+        cursor = evaluate(watching, "shop_alerts", cursor).cursor
+        seen.append(cursor)
+    assert [drifts(cursor) for cursor in seen] == [{f"since {CHANGED}"}] * 3
+    assert seen[0] == seen[1] == seen[2], "nothing more was told"
+
+    # The days are delivered in cents after all.
+    day_by_day(watching, *Days(CHANGED, CHANGED + 2 * ONE_DAY))
+    cursor = evaluate(watching, "shop_alerts", cursor).cursor
+    assert drifts(cursor) == set()
+    day_by_day(watching, CHANGED + 3 * ONE_DAY, times=0.01)
+    cursor = evaluate(watching, "shop_alerts", cursor).cursor
+    assert drifts(cursor) == {f"since {CHANGED + 3 * ONE_DAY}"}
+
+
+def test_what_begins_while_something_else_lasts_is_told_too(watching: Deployment) -> None:
+    day_by_day(watching, CHANGED, times=0.01)
+    cursor = evaluate(watching, "shop_alerts", None).cursor
+    day_by_day(watching, CHANGED + ONE_DAY, times=0.01, product="boots")
+    assert drifts(evaluate(watching, "shop_alerts", cursor).cursor) == {
+        f"since {CHANGED}",
+        f"since {CHANGED + ONE_DAY}",
+    }
+    found = [one for one in incidents(watching.instance, watching.catalogue, now=monitored.NOW) if one.kind == "drift"]
+    assert [one.message.partition(" (")[0] for one in found] == [
+        f"shop/order_drift: drift since {CHANGED}, 1 column: amount_cents",
+        f"shop/order_drift: drift since {CHANGED + ONE_DAY}, 1 column: product",
+    ]
