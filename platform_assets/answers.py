@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from platform_assets.declarations.catalogue import Catalogue
+from platform_assets.declarations.catalogue import Catalogue, calendar
 from platform_assets.declarations.names import asset_name
-from platform_assets.errors import NotFound, SettingsError
+from platform_assets.errors import NotFound, PartitionError, SettingsError
 from platform_assets.orchestration import projects
 from platform_assets.orchestration.outlook import instance_if_any, look_ahead
 from platform_assets.orchestration.resources import resources
@@ -41,6 +41,7 @@ def answer_plan(settings: Settings, *, allow: bool, as_json: bool, assumed: Sequ
 
     Raises:
         NotFound: when something that is assumed to change is not declared.
+        PartitionError: when it has no such days.
     """
     platform, catalogues = _open(settings)
     _require_declared(catalogues, assumed)
@@ -61,7 +62,7 @@ def answer_plan(settings: Settings, *, allow: bool, as_json: bool, assumed: Sequ
 
 
 def _require_declared(catalogues: Sequence[Catalogue], assumed: Sequence[Change]) -> None:
-    declared = [asset_name(c.name, d.name) for c in catalogues for d in c.declarations]
+    declared = {asset_name(c.name, d.name): d for c in catalogues for d in c.declarations}
     for change in assumed:
         wanted = asset_name(change.catalogue, change.name)
         if wanted not in declared:
@@ -70,6 +71,12 @@ def _require_declared(catalogues: Sequence[Catalogue], assumed: Sequence[Change]
                 f"did you mean {near[0]}?" if near else "usage and the UI list what is"
             )
             raise NotFound(msg)
+        days = calendar(declared[wanted])
+        if change.days is not None and days is None:
+            msg = f"{wanted} is not cut into days; write --change {wanted} alone"
+            raise PartitionError(msg)
+        if change.days is not None and days is not None:
+            days.require(change.days)
 
 
 def answer_trace(settings: Settings, chosen: argparse.Namespace) -> int:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from platform_assets.compute.calibration import from_log_odds
+from platform_assets.compute.calibration import from_log_odds, log_odds
 from platform_assets.compute.preparation import Preparation
 
 Floats = npt.NDArray[np.float64]
@@ -21,14 +21,15 @@ _MOST_STEPS = 300
 class Linear:
     """A fitted logistic regression.
 
-    A number is standardised by the rows it was fitted on; a null counts as their mean, with a column of its own
-    where they have nulls. A category has a column for each of their levels; a null or an unseen level has none.
+    A number is standardised by the rows it was fitted on; a missing one (null, NaN or infinite) counts as their
+    mean, with a column of its own where they have missing ones. A category has a column for each of their levels; a
+    null or an unseen level has none. Of rows with a single outcome, or without any column, it is the base rate.
 
     Attributes:
         preparation: the input columns and levels.
         means: of each input that is a number.
         deviations: likewise; 1 where all were alike.
-        gaps: the inputs that are numbers and had nulls, by place.
+        gaps: the inputs that are numbers and had missing ones, by place.
         intercept: the log odds of a row that is average in everything.
         coefficients: of the columns, in the order of `_columns`.
     """
@@ -58,25 +59,23 @@ class Linear:
         preparation = Preparation.fit(rows, inputs=inputs, categories=categories)
         matrix = preparation.encode(rows)
         numbers = matrix[:, _numbers(preparation)]
-        known = ~np.isnan(numbers)
+        known = np.isfinite(numbers)
         count = np.maximum(known.sum(axis=0), 1)
         means = np.where(known, numbers, 0.0).sum(axis=0) / count
-        spread = np.sqrt(np.where(known, (numbers - means) ** 2, 0.0).sum(axis=0) / count)
-        unfitted = Linear(
+        spread = np.sqrt((np.where(known, numbers - means, 0.0) ** 2).sum(axis=0) / count)
+        alike = Linear(
             preparation=preparation,
             means=tuple(means.tolist()),
             deviations=tuple(np.where(spread > 0, spread, 1.0).tolist()),
             gaps=tuple(np.flatnonzero((~known).any(axis=0)).tolist()),
-            intercept=0.0,
+            intercept=float(log_odds(truth.mean())),
             coefficients=(),
         )
-        line = LogisticRegression(C=1 / penalty, max_iter=_MOST_STEPS, tol=1e-4)
-        line.fit(unfitted._columns(matrix), truth)
-        return Linear(
-            **{name: held for name, held in vars(unfitted).items() if name not in ("intercept", "coefficients")},
-            intercept=float(line.intercept_[0]),
-            coefficients=tuple(line.coef_[0].tolist()),
-        )
+        columns = alike._columns(matrix)
+        if not columns.shape[1] or len(np.unique(truth)) == 1:
+            return replace(alike, coefficients=(0.0,) * columns.shape[1])
+        line = LogisticRegression(C=1 / penalty, max_iter=_MOST_STEPS, tol=1e-4).fit(columns, truth)
+        return replace(alike, intercept=float(line.intercept_[0]), coefficients=tuple(line.coef_[0].tolist()))
 
     def score(self, rows: pl.DataFrame) -> Floats:
         """The probability of the positive outcome for each row; columns are matched by name."""
@@ -89,7 +88,7 @@ class Linear:
 
         places = _numbers(self.preparation)
         numbers = (matrix[:, places] - np.array(self.means)) / np.array(self.deviations)
-        missing = np.isnan(numbers)
+        missing = ~np.isfinite(numbers)
         parts = [sparse.csr_matrix(np.where(missing, 0.0, numbers)), sparse.csr_matrix(missing[:, list(self.gaps)])]
         for place, name in enumerate(self.preparation.inputs):
             levels = self.preparation.levels.get(name)

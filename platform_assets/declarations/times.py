@@ -239,8 +239,9 @@ class Monthly(Daily):
 
     def closed_until(self, now: datetime) -> Days | None:
         """From the first month to the last one that is over at the instant `now`, or None when the first is not."""
-        closed = super().closed_until(now)
-        over = [] if closed is None else [month for month in self.among(closed) if self.month_of(month).last in closed]
+        today = now.astimezone(ZoneInfo(self.zone)).date()
+        # Of a last month that the calendar cuts short too, since Dagster knows no partition before its month is over.
+        over = [month for month in self.among(Days(self.first, max(self.first, today))) if _next_month(month) <= today]
         return Days(self.first, over[-1]) if over else None
 
     def among(self, days: Days) -> list[date]:

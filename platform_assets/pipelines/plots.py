@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +27,8 @@ _DARK = 0.55
 _COLOURS = 128
 _FEWEST_TRIALS = 4
 _SLICES = 2
+_SLICES_SHOWN = 60
+"""A picture with a bar for each of thousands cannot be read, nor drawn."""
 
 
 def picture_of_roc(curve: pl.DataFrame, auc: float, bounds: Bounds | None) -> bytes:
@@ -88,8 +90,10 @@ def picture_of_gains(gains: pl.DataFrame) -> bytes:
     figure = _figure(*_WIDE)
     axes = figure.subplots()
     best = gains.head(_INPUTS_SHOWN)
-    axes.barh(best["input"].reverse().to_list(), best["share of gain"].reverse().to_list(), color=_ACCENT)
-    axes.set(title=f"{best['input'][0]} brings {best['share of gain'][0]:.0%} of the gain", xlabel="share of gain")
+    axes.barh(_plain(best["input"].reverse()), best["share of gain"].reverse().to_list(), color=_ACCENT)
+    axes.set(
+        title=f"{_plain(best['input'])[0]} brings {best['share of gain'][0]:.0%} of the gain", xlabel="share of gain"
+    )
     axes.tick_params(axis="y", labelsize=8)
     return _png(figure)
 
@@ -115,6 +119,7 @@ def picture_of_contributions(
 
     kinds = {name: object if name in categories else float for name in inputs}
     told = shap.Explanation(contributions, data=pd.DataFrame(values, columns=list(inputs)).astype(kinds))
+    told.feature_names = _plain(inputs)
     figure = _figure(_WIDE[0], _WIDE[1] + 1)
     axes = figure.subplots()
     before = np.random.get_state()  # noqa: NPY002 - SHAP draws from NumPy's global state
@@ -134,7 +139,7 @@ def picture_of_contributions(
             )
     finally:
         np.random.set_state(before)  # noqa: NPY002 - as whoever called had it
-    first = inputs[int(np.abs(contributions).mean(axis=0).argmax())]
+    first = _plain(inputs)[int(np.abs(contributions).mean(axis=0).argmax())]
     axes.set_title(f"{first} moves a probability most ({len(contributions):,} rows)")
     axes.set_xlabel("added to the log odds (SHAP value)", fontsize=9)
     axes.tick_params(axis="y", labelsize=8, length=0)
@@ -146,19 +151,20 @@ def picture_of_contributions(
 
 
 def picture_of_slices(slices: Mapping[str, pl.DataFrame], auc: float) -> bytes:
-    """The AUC of each slice beside that of all rows; a slice with a single outcome has none."""
+    """The AUC of the weakest sixty slices beside that of all rows; a slice with a single outcome has none."""
     parts = [
         (f"{column} {part['slice']} ({part['rows']:,})", part["auc"])
         for column, found in slices.items()
         for part in found.filter(pl.col("auc").is_not_null()).sort("auc").iter_rows(named=True)
     ]
+    parts = _first(parts, _SLICES_SHOWN, by=lambda part: part[1])
     figure = _figure(_WIDE[0], max(2.2, 1.2 + 0.19 * len(parts)))
     axes = figure.subplots()
-    axes.barh([name for name, _ in reversed(parts)], [value for _, value in reversed(parts)], color=_ACCENT)
+    axes.barh(_plain([name for name, _ in reversed(parts)]), [value for _, value in reversed(parts)], color=_ACCENT)
     axes.axvline(auc, color=_INK, lw=0.8, ls=":")
     name, worst = min(parts, key=lambda part: part[1])
     lowest = min(0.5, worst)
-    axes.set(title=f"Weakest slice: {name.rpartition(' (')[0]}, AUC {worst:.3f} (all rows {auc:.3f})")
+    axes.set(title=f"Weakest slice: {_plain([name])[0].rpartition(' (')[0]}, AUC {worst:.3f} (all rows {auc:.3f})")
     axes.set(xlim=(lowest, 1), xlabel="AUC (rows in brackets)")
     axes.tick_params(axis="y", labelsize=8)
     return _png(figure)
@@ -228,7 +234,8 @@ def picture_of_comparison(
         for part in found.iter_rows(named=True)
         if part["worse_by"] is not None
     ]
-    names, worse_by = [name for name, _ in reversed(parts)], [value for _, value in reversed(parts)]
+    parts = _first(parts, _SLICES_SHOWN, by=lambda part: -part[1])
+    names, worse_by = _plain([name for name, _ in reversed(parts)]), [value for _, value in reversed(parts)]
     differences.barh(names, worse_by, color=_ACCENT)
     differences.axvline(0, color=_INK, lw=0.7)
     differences.set(title="Log loss above the champion's", xlabel="below zero the challenger is better")
@@ -248,7 +255,7 @@ def picture_of_folds(table: pl.DataFrame, model: str) -> bytes:
             # A cutoff in UTC is less than a day away from its own zone's.
             months = own["cutoff"].dt.offset_by("1d").dt.strftime("%Y-%m").to_list()
             values = own[figure_name].to_numpy()
-            axes.plot(months, values, color=color, marker="o", lw=2 if name == model else 1.2, label=name)
+            axes.plot(months, values, color=color, marker="o", lw=2 if name == model else 1.2, label=_plain([name])[0])
             low, high = own[f"{figure_name}_low"], own[f"{figure_name}_high"]
             if name == model and own.height and not low.null_count():
                 axes.vlines(months, low.to_numpy(), high.to_numpy(), color=color, lw=1)
@@ -313,7 +320,7 @@ def _slice(
 ) -> None:
     def shown(trial: optuna.trial.FrozenTrial) -> float | str:
         value = trial.params[name]
-        return str(value) if isinstance(bounds, Choice) else float(value)
+        return _plain([str(value)])[0] if isinstance(bounds, Choice) else float(value)
 
     axes.scatter([shown(t) for t in finished], [t.value or 0.0 for t in finished], color=_ACCENT, s=18)
     axes.scatter([shown(best)], [best.value or 0.0], facecolors="none", edgecolors=_INK, s=70)
@@ -331,6 +338,19 @@ def _importances(study: optuna.Study, finished: Sequence[optuna.trial.FrozenTria
         return {}
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
     return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+
+
+def _first(
+    parts: list[tuple[str, float]], count: int, *, by: Callable[[tuple[str, float]], float]
+) -> list[tuple[str, float]]:
+    """The `count` parts that come first when sorted, in the order in which they stand."""
+    kept = set(sorted(range(len(parts)), key=lambda place: by(parts[place]))[:count])
+    return [part for place, part in enumerate(parts) if place in kept]
+
+
+def _plain(texts: Iterable[str]) -> list[str]:
+    """Texts that people wrote, so that matplotlib does not read a dollar as the beginning of a formula."""
+    return [text.replace("$", r"\$") for text in texts]
 
 
 def _figure(width: float, height: float) -> Figure:

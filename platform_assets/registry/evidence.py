@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _UNNAMEABLE = re.compile(r"[^\w-]")
-_LONGEST_NAME, _LONGEST_DIGEST, _MOST_METRICS = 60, 36, 1000
+_LONGEST_NAME, _LONGEST_DIGEST, _LONGEST_TAG, _MOST_METRICS = 60, 36, 500, 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,5 +131,5 @@ def _dataset(table: TableUsed) -> Any:
             schema=json.dumps({"mlflow_colspec": columns}) if columns else None,
             profile=None if table.rows is None else json.dumps({"num_rows": table.rows}),
         ),
-        tags=[InputTag(key, value) for key, value in tags.items()],
+        tags=[InputTag(key, value[:_LONGEST_TAG]) for key, value in tags.items()],
     )

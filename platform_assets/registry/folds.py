@@ -48,7 +48,7 @@ def _keep(registry: Registry, catalogue: str, name: str, fold: FoldRun) -> str:
     from mlflow.entities import Metric, Param, RunTag
 
     client = registry.client
-    experiment = _experiment(registry, catalogue)
+    experiment = registry.experiment(catalogue)
     parent = _parent(registry, experiment, name, fold)
     children = client.search_runs(
         [experiment],
@@ -82,14 +82,6 @@ def _keep(registry: Registry, catalogue: str, name: str, fold: FoldRun) -> str:
 
 def _says_the_same(run: Any, fold: FoldRun) -> bool:
     return run.data.tags.get(_DIGEST) == fold.digest and dict(run.data.metrics) == dict(fold.metrics)
-
-
-def _experiment(registry: Registry, catalogue: str) -> str:
-    found = registry.client.get_experiment_by_name(catalogue)
-    if found:
-        return str(found.experiment_id)
-    where = registry.artifacts.absolute().as_uri()
-    return str(registry.client.create_experiment(catalogue, artifact_location=where))
 
 
 def _parent(registry: Registry, experiment: str, name: str, fold: FoldRun) -> str:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 CHAMPION = "champion"
 _PREPARATION = "preparation"
 _AFTER = "after_the_trees"
+_EXISTS = "RESOURCE_ALREADY_EXISTS"
+_LONGEST_DESCRIPTION = 5_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,17 +213,29 @@ class Registry:
             )
         return self._cache[full, version]
 
+    def experiment(self, catalogue: str) -> str:
+        """The id of the catalogue's experiment in MLflow, which is made where there is none."""
+        from mlflow.exceptions import MlflowException
+
+        found = self.client.get_experiment_by_name(catalogue)
+        if found:
+            return str(found.experiment_id)
+        try:
+            where = self.artifacts.absolute().as_uri()
+            return str(self.client.create_experiment(catalogue, artifact_location=where))
+        except MlflowException as error:
+            made = self.client.get_experiment_by_name(catalogue)
+            if error.error_code != _EXISTS or made is None:
+                raise
+            return str(made.experiment_id)  # another process was faster
+
     @contextmanager
     def run(self, catalogue: str, *, name: str, tags: Mapping[str, str], description: str) -> Iterator[str]:
         """One MLflow run in the catalogue's experiment; FAILED when the body raises."""
         client = self.client
-        found = client.get_experiment_by_name(catalogue)
-        experiment = (
-            found.experiment_id
-            if found
-            else client.create_experiment(catalogue, artifact_location=self.artifacts.absolute().as_uri())
+        run = client.create_run(
+            self.experiment(catalogue), run_name=name, tags={**tags, "mlflow.note.content": description}
         )
-        run = client.create_run(experiment, run_name=name, tags={**tags, "mlflow.note.content": description})
         try:
             yield run.info.run_id
         except BaseException:
@@ -291,15 +305,21 @@ def register(
     client: MlflowClient, full: str, logged: ModelInfo, *, run_id: str, tags: Mapping[str, str], description: str
 ) -> int:
     """Make a logged model the next version of its name, with its tags and description in one step."""
+    from mlflow.exceptions import MlflowException
+
     if not client.search_registered_models(f"name = '{full}'"):
-        client.create_registered_model(full)
+        try:
+            client.create_registered_model(full)
+        except MlflowException as error:
+            if error.error_code != _EXISTS:  # another process was faster
+                raise
     made = client.create_model_version(
         full,
         source=logged.model_uri,
         run_id=run_id,
         model_id=logged.model_id,
         tags=dict(tags),
-        description=description,
+        description=description[:_LONGEST_DESCRIPTION],  # Postgres refuses more
         await_creation_for=None,
     )
     return int(made.version)

@@ -73,6 +73,29 @@ def test_an_unseen_level_is_no_level_and_a_null_the_mean() -> None:
     )
 
 
+@pytest.mark.parametrize("odd", [float("inf"), float("-inf"), float("nan")])
+def test_a_number_that_is_none_counts_as_a_null(odd: float) -> None:
+    frame, truth = rows(1)
+    spoilt = frame.with_columns(pl.col("size").fill_null(odd))
+    line = Linear.fit(spoilt, truth, inputs=INPUTS, categories=CATEGORIES, penalty=1.0)
+    assert line == fitted()
+    np.testing.assert_array_equal(line.score(spoilt), line.score(frame))
+
+
+@pytest.mark.parametrize("outcome", [0.0, 1.0])
+def test_of_rows_with_a_single_outcome_it_is_that(outcome: float) -> None:
+    frame, truth = rows(1)
+    line = Linear.fit(frame, np.full_like(truth, outcome), inputs=INPUTS, categories=CATEGORIES, penalty=1.0)
+    np.testing.assert_allclose(line.score(frame), outcome, atol=1e-12)
+
+
+def test_without_any_column_it_is_the_base_rate() -> None:
+    frame, truth = rows(1)
+    nothing = frame.with_columns(kind=pl.lit(None, dtype=pl.String))
+    line = Linear.fit(nothing, truth, inputs=["kind"], categories=["kind"], penalty=1.0)
+    np.testing.assert_allclose(line.score(frame), truth.mean())
+
+
 def test_without_rows_there_are_no_probabilities() -> None:
     assert fitted().score(rows(1)[0].clear()).shape == (0,)
 

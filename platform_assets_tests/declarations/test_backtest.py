@@ -42,12 +42,13 @@ def test_a_month_has_its_days_as_far_as_the_calendar_goes() -> None:
         (datetime(2023, 5, 1, 3, 59, tzinfo=UTC), None),
         (datetime(2023, 5, 1, 4, tzinfo=UTC), date(2023, 4, 1)),
         (datetime(2023, 6, 1, 4, tzinfo=UTC), date(2023, 5, 1)),
-        (datetime(2023, 6, 11, 3, 59, tzinfo=UTC), date(2023, 5, 1)),
-        (datetime(2023, 6, 11, 4, tzinfo=UTC), date(2023, 6, 1)),
+        (datetime(2023, 6, 11, 4, tzinfo=UTC), date(2023, 5, 1)),
+        (datetime(2023, 7, 1, 3, 59, tzinfo=UTC), date(2023, 5, 1)),
+        (datetime(2023, 7, 1, 4, tzinfo=UTC), date(2023, 6, 1)),
         (datetime(2030, 1, 1, tzinfo=UTC), date(2023, 6, 1)),
     ],
 )
-def test_a_month_counts_once_its_last_day_is_over(now: datetime, last: date | None) -> None:
+def test_a_month_counts_once_it_is_over_even_where_the_calendar_ends_before(now: datetime, last: date | None) -> None:
     assert MONTHS.closed_until(now) == (None if last is None else Days(date(2023, 4, 1), last))
 
 

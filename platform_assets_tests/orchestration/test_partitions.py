@@ -42,6 +42,17 @@ def test_an_open_calendar_grows_when_a_day_is_over() -> None:
             assert daily_partitions(days).get_partition_keys() == [str(day) for day in closed]
 
 
+@pytest.mark.parametrize("last", [None, date(2024, 5, 15), date(2024, 4, 30)])
+def test_the_months_that_are_over_are_the_partitions_that_dagster_knows(last: date | None) -> None:
+    months = Monthly(first=date(2024, 3, 1), last=last, zone="Europe/Berlin")
+    for day in (date(2024, 4, 2), date(2024, 5, 1), date(2024, 5, 17), date(2024, 5, 31), date(2024, 6, 1)):
+        now = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+        with partition_loading_context(effective_dt=now):
+            closed = months.closed_until(now)
+            assert closed is not None
+            assert monthly_partitions(months).get_partition_keys() == [str(m) for m in months.among(closed)]
+
+
 @pytest.mark.parametrize(
     "catalogue", [shop.CATALOGUE, ferry.CATALOGUE, *find_catalogues()], ids=lambda catalogue: catalogue.name
 )

@@ -21,7 +21,7 @@ from platform_assets.pipelines.training import evidence, logged
 from platform_assets.pipelines.training.baselines import compare_baselines
 from platform_assets.pipelines.training.card import limits, model_card
 from platform_assets.pipelines.training.fitting import FittedModel, fit
-from platform_assets.registry.evidence import metric_names
+from platform_assets.registry.evidence import Evidence, TableUsed, log_evidence, metric_names
 from platform_assets_tests import faults, shop
 from platform_assets_tests.faults import Stop
 
@@ -267,6 +267,59 @@ def test_names_that_mlflow_would_refuse_are_spelt_otherwise_and_stay_apart() -> 
     assert (found["a/b"], found["a b"], found[""]) == ("a_b", "a_b_2", "_")
     assert len(set(found.values())) == 6
     assert max(map(len, found.values())) < 70
+
+
+ODD = "$1 to $5^{, (50%)"
+
+
+@pytest.mark.parametrize("picture", ["gain", "SHAP", "slices", "comparison", "folds"])
+def test_a_dollar_in_a_name_begins_no_formula(picture: str) -> None:
+    from platform_assets.pipelines import plots
+
+    slices = pl.DataFrame({"slice": [ODD, "b"], "rows": [9, 9], "auc": [0.6, 0.7], "worse_by": [0.1, 0.0]})
+    halves = np.linspace(0.1, 0.9, 20)
+    folds = pl.DataFrame(
+        {"predictor": ["m", ODD], "cutoff": [shop.NOW] * 2}
+        | {f"{name}{end}": [0.6, 0.5] for name in ("auc", "log_loss") for end in ("", "_low", "_high")}
+    )
+    drawn = {
+        "gain": lambda: plots.picture_of_gains(pl.DataFrame({"input": [ODD], "share of gain": [1.0]})),
+        "SHAP": lambda: plots.picture_of_contributions(np.eye(3), np.eye(3), [ODD, "b", "c$"], set()),
+        "slices": lambda: plots.picture_of_slices({ODD: slices}, 0.7),
+        "comparison": lambda: plots.picture_of_comparison(halves > 0.5, halves, halves, {ODD: slices}),
+        "folds": lambda: plots.picture_of_folds(folds, "m"),
+    }
+    assert Image.open(io.BytesIO(drawn[picture]())).format == "PNG"
+
+
+def test_of_thousands_of_slices_the_weakest_are_drawn() -> None:
+    from platform_assets.pipelines import plots
+
+    aucs = np.random.default_rng(1).uniform(0.5, 0.9, 5_000)
+    slices = pl.DataFrame({"slice": [f"s{n}" for n in range(5_000)], "rows": 9, "auc": aucs})
+    weakest = slices.sort("auc").head(60)
+    assert plots.picture_of_slices({"of": slices}, 0.7) == plots.picture_of_slices({"of": weakest}, 0.7)
+
+
+def test_a_baseline_and_a_column_may_be_called_anything(there: Platform) -> None:
+    fitted = fitted_on(there)
+    measured = told(fitted)
+    odd = replace(
+        measured,
+        baselines={ODD: measured.report, ODD.replace("$", "%"): measured.report},
+        slices={ODD: measured.slices["category"]},
+    )
+    client = there.registry.client
+    with there.registry.run("shop", name="odd", tags={}, description="") as run_id:
+        table = TableUsed(
+            name="a", version=1, digest="d", uri="u", role="behind it", tags={"fingerprint": "ab, " * 999}
+        )
+        log_evidence(client, run_id, Evidence(logged_at=shop.NOW, metrics=logged.metrics(odd), tables=[table]))
+    found = client.get_run(run_id).data.metrics
+    assert len([name for name in found if name.startswith("baseline_")]) == 2
+    assert len([name for name in found if name.startswith("slices/")]) == len(
+        [name for name in logged.metrics(measured) if name.startswith("slices/category")]
+    )
 
 
 LOG = "platform_assets.registry.models:log_evidence"

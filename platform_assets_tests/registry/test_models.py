@@ -77,6 +77,21 @@ def test_versions_count_up_and_the_champion_is_whoever_was_crowned(registry: Reg
     assert registry.champion("shop", "late") == 1
 
 
+def test_two_that_are_first_at_once_both_register(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each looks before the other has made the experiment and the name, and makes them after it."""
+    other = Registry(registry.root)
+    looked = {"get_experiment_by_name": registry.client.get_experiment_by_name}
+
+    def too_early(name: str) -> None:
+        monkeypatch.setattr(registry.client, "get_experiment_by_name", looked["get_experiment_by_name"])
+        other.experiment(name)
+
+    monkeypatch.setattr(registry.client, "get_experiment_by_name", too_early)
+    monkeypatch.setattr(registry.client, "search_registered_models", lambda _: [])
+    assert log(registry).version == 1
+    assert log(registry).version == 2
+
+
 def test_a_model_comes_back_as_it_was(registry: Registry) -> None:
     logged = log(registry)
     booster, preparation = fitted()

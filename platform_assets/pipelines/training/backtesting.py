@@ -27,6 +27,7 @@ from platform_assets.pipelines.training.baselines import said_by_baselines
 from platform_assets.pipelines.training.dataset import MATURED, label_rows
 from platform_assets.pipelines.training.evidence import bounds_on_report
 from platform_assets.pipelines.training.fitting import FittedModel, fit
+from platform_assets.registry.evidence import metric_names
 from platform_assets.registry.folds import FoldRun, keep_fold
 
 _PARTS = ("fit", "select", "report")
@@ -222,8 +223,9 @@ def _fold_run(catalogue: Catalogue, declared: Backtest, fold: Fold, inputs: Inpu
     learner = _at_start(declared.model).learner
     ends = [f"{figure}_{end}" for figure in ("auc", "log_loss") for end in ("low", "high")]
     metrics = {name: model[name] for name in (*_FIGURES, *ends) if model[name] is not None}
+    baselines = metric_names(row["predictor"] for row in rows if row is not model)
     metrics |= {
-        f"baseline_{row['predictor'].replace(' ', '_')}_{figure}": row[figure]
+        f"baseline_{baselines[row['predictor']]}_{figure}": row[figure]
         for row in rows
         if row is not model
         for figure in ("auc", "log_loss")

@@ -28,15 +28,17 @@ def metrics(measured: Measured) -> dict[str, float]:
     if measured.average_precision is not None:
         found["report_average_precision"] = measured.average_precision
     found |= {f"report_{name}_{end}": v for name, b in measured.bounds.items() for end, v in asdict(b).items()}
-    found |= {f"baseline_{name.replace(' ', '_')}_auc": b.auc or 0.5 for name, b in measured.baselines.items()}
+    baselines = metric_names(measured.baselines)
+    found |= {f"baseline_{baselines[name]}_auc": b.auc or 0.5 for name, b in measured.baselines.items()}
     if measured.confusion is not None:
         counted = asdict(measured.confusion)
         rates = {"precision": measured.confusion.precision, "recall": measured.confusion.recall}
         found |= {f"report_{name}": float(v) for name, v in (counted | rates).items() if v is not None}
+    columns = metric_names(measured.judged_slices)
     for column, judged in measured.judged_slices.items():
         names = metric_names(judged["slice"])
         for row in judged.iter_rows(named=True):
-            told = {f"slices/{column}.{names[row['slice']]}.{figure}": row[figure] for figure in _FIGURES}
+            told = {f"slices/{columns[column]}.{names[row['slice']]}.{figure}": row[figure] for figure in _FIGURES}
             found |= {name: float(value) for name, value in told.items() if value is not None}
     return found
 
