@@ -62,8 +62,9 @@ def picture_of_columns(
     ):
         draw = _texts if then[column].kind == "text" else _numbers
         draw(axes, then[column], now.get(column))
-        gone = [1 - found.known / found.rows for found in (then[column], now.get(column)) if found and found.rows]
-        axes.set_xlabel("missing: " + " in the reference, ".join(f"{share:.1%}" for share in gone), fontsize=7)
+        sides = (("in the reference", then[column]), ("now", now.get(column)))
+        gone = [f"{1 - side.known / side.rows:.1%} {title}" for title, side in sides if side and side.rows]
+        axes.set_xlabel("missing: " + ", ".join(gone), fontsize=7)
         axes.set_title(f"{column}\n{measure} over {window} d, {times:.1f} times its threshold", fontsize=8)
         axes.tick_params(labelsize=7)
     figure.axes[0].legend(frameon=False, fontsize=7)

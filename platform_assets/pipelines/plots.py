@@ -250,17 +250,20 @@ def picture_of_folds(table: pl.DataFrame, model: str) -> bytes:
     for axes, figure_name, title in zip(
         figure.subplots(1, 2), ("auc", "log_loss"), ("AUC on the month", "Log loss on the month"), strict=True
     ):
-        for name, color in zip(names, (_ACCENT, *[_INK, _PALE] * len(names)), strict=False):
+        for number, name in enumerate(names):
+            color = _ACCENT if name == model else (_INK, _PALE)[number % 2]
+            line = {"ls": ("-", "--", ":")[(number - 1) // 2 % 3]} if number else {}
             own = table.filter(pl.col("predictor") == name, pl.col(figure_name).is_not_null()).sort("cutoff")
             # A cutoff in UTC is less than a day away from its own zone's.
             months = own["cutoff"].dt.offset_by("1d").dt.strftime("%Y-%m").to_list()
             values = own[figure_name].to_numpy()
-            axes.plot(months, values, color=color, marker="o", lw=2 if name == model else 1.2, label=_plain([name])[0])
+            width = 2 if name == model else 1.2
+            axes.plot(months, values, color=color, marker="o", lw=width, label=_plain([name])[0], **line)
             low, high = own[f"{figure_name}_low"], own[f"{figure_name}_high"]
             if name == model and own.height and not low.null_count():
                 axes.vlines(months, low.to_numpy(), high.to_numpy(), color=color, lw=1)
         axes.set(title=title)
-    figure.axes[0].legend(frameon=False, fontsize=8)
+    figure.axes[1].legend(frameon=False, fontsize=8, loc="upper right", bbox_to_anchor=(1, 0.97))
     return _png(figure)
 
 
