@@ -204,7 +204,10 @@ def decide(
 
 
 def settle(platform: Platform, catalogue: Catalogue, promotion: Promotion) -> History:
-    """Let the alias name whom the table says, and tag the version decided on last; gives back what the table says."""
+    """Let the alias name whom the table says, and tag the version decided on last; gives back what the table says.
+
+    Whom somebody deleted from the registry it cannot name: there is no champion until another is decided on.
+    """
     name = promotion.model.name
     while True:
         known = history(platform, catalogue, promotion)
@@ -212,9 +215,11 @@ def settle(platform: Platform, catalogue: Catalogue, promotion: Promotion) -> Hi
         # Read again after each move: a later decision may have come, and its move before this one.
         if wanted is None or platform.registry.champion(catalogue.name, name) == wanted:
             break
+        if not platform.registry.is_there(catalogue.name, name, wanted):
+            break
         platform.registry.crown(catalogue.name, name, wanted)
-    if known.decisions:
-        last = known.decisions[-1]
+    last = known.decisions[-1] if known.decisions else None
+    if last is not None and platform.registry.is_there(catalogue.name, name, last.version):
         platform.registry.tag(catalogue.name, name, last.version, _tags(last))
     return known
 

@@ -13,9 +13,10 @@ import polars as pl
 from platform_assets.compute.reasons import strongest
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.models import DECISION, INTERVAL, Predictions
-from platform_assets.declarations.names import DAY, asset_name, table_folder
-from platform_assets.declarations.times import Days
+from platform_assets.declarations.names import DAY, asset_name, registered_model, table_folder
+from platform_assets.declarations.times import Days, day_ranges
 from platform_assets.declarations.views import PREDICTION_TIME
+from platform_assets.errors import ModelError
 from platform_assets.lake import ledger
 from platform_assets.pipelines.checks import EVERY_ROW_SCORED
 from platform_assets.pipelines.decisions import champions_of
@@ -60,6 +61,17 @@ def _by_champion(
         yield predictions.version, days
         return
     found = champions_of(platform, catalogue, predictions, days)
+    name = predictions.model.name
+    gone = {v for v in found.values() if v is not None and not platform.registry.is_there(catalogue.name, name, v)}
+    lost = day_ranges({day for day, version in found.items() if version in gone})
+    if lost:
+        versions = ", ".join(f"version {version}" for version in sorted(filter(None, gone)))
+        msg = (
+            f"{asset_name(catalogue.name, predictions.name)} of {', '.join(map(str, lost))}: their champion was "
+            f"{versions} of {registered_model(catalogue.name, name)}, which is no longer in MLflow; predict by the one "
+            f"that there is now with champion='newest', or begin later than {lost[0].first} with first=..."
+        )
+        raise ModelError(msg)
     for version, part in groupby(days, key=found.__getitem__):
         held = list(part)
         yield version, Days(held[0], held[-1])

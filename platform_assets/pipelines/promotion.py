@@ -16,7 +16,7 @@ import polars as pl
 from platform_assets.compute.comparison import Comparison, by_slice, calibration_error, compare
 from platform_assets.compute.metrics import Performance, performance
 from platform_assets.declarations.catalogue import Catalogue
-from platform_assets.declarations.names import table_folder
+from platform_assets.declarations.names import registered_model, table_folder
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.views import PREDICTION_TIME, SPLIT
 from platform_assets.errors import ModelError
@@ -75,7 +75,7 @@ def promote(platform: Platform, catalogue: Catalogue, promotion: Promotion, run:
     Raises:
         TableMissing: when no version of the model is registered.
         TableError: when the rows it was to be judged by are gone.
-        ModelError: when the newest version cannot be loaded, or its own rows lack a column.
+        ModelError: when the newest version cannot be loaded, its own rows lack a column, or the champion is gone.
     """
     inputs = Inputs.pin(platform, catalogue, promotion, None)
     newest = inputs.versions[promotion.model.name]
@@ -114,6 +114,13 @@ def _judge(
     platform: Platform, catalogue: Catalogue, promotion: Promotion, newest: int, champion: int | None, run: Run
 ) -> _Judged:
     name, dataset = promotion.model.name, promotion.model.training
+    if champion is not None and not platform.registry.is_there(catalogue.name, name, champion):
+        full = registered_model(catalogue.name, name)
+        msg = (
+            f"model {full}: version {champion}, its champion, is no longer in MLflow, so that nothing can be compared "
+            f"with it; name another first: platform-assets promote models:/{full}/VERSION, or rollback models:/{full}"
+        )
+        raise ModelError(msg)
     challenger = platform.registry.load(catalogue.name, name, newest)
     rival = None if champion is None else platform.registry.load(catalogue.name, name, champion)
     folder = table_folder(catalogue.name, dataset.name)

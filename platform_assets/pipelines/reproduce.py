@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -210,7 +211,7 @@ def _learner(recorded: _Recorded) -> tuple[LightGBM, Link]:
     differing = sorted(name for name in {*ours, *now} if str(ours.get(name)) != str(now.get(name)))
     settings = {name: ours[name] for name in _SETTINGS if name in ours}
     parameters = {name: value for name, value in ours.items() if name not in _SETTINGS}
-    learner = replace(declared, parameters=parameters, tuning=None, **settings) if ours else declared
+    learner = _as_recorded(declared, {**settings, "parameters": parameters, "tuning": None}) if ours else declared
     return learner, Link(
         kind="settings",
         name="of the learner",
@@ -219,6 +220,14 @@ def _learner(recorded: _Recorded) -> tuple[LightGBM, Link]:
         found=", ".join(f"{name}={now.get(name)}" for name in differing) or f"{len(now)} settings",
         why="it is fitted again with those that were recorded" if differing else "",
     )
+
+
+def _as_recorded(declared: LightGBM, then: Mapping[str, Any]) -> LightGBM:
+    """The learner with what was recorded, even if no declaration may say that any more: what refuses it is its fit."""
+    learner = copy.copy(declared)
+    for name, value in then.items():
+        object.__setattr__(learner, name, value)
+    return learner
 
 
 def _after_the_trees(recorded: _Recorded) -> tuple[dict[str, Any], Link]:

@@ -24,6 +24,7 @@ from platform_assets.registry.evidence import Evidence, log_evidence
 if TYPE_CHECKING:
     import lightgbm
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
     from mlflow.models.model import ModelInfo
 
 CHAMPION = "champion"
@@ -161,13 +162,21 @@ class Registry:
 
     def tags(self, catalogue: str, name: str, version: int) -> dict[str, str]:
         """The tags of a registered version; none where somebody deleted it."""
+        found = self._version(catalogue, name, version)
+        return {} if found is None else dict(found.tags)
+
+    def is_there(self, catalogue: str, name: str, version: int) -> bool:
+        """Whether a version is registered; somebody may have deleted it."""
+        return self._version(catalogue, name, version) is not None
+
+    def _version(self, catalogue: str, name: str, version: int) -> ModelVersion | None:
         from mlflow.exceptions import MlflowException
 
         try:
-            return dict(self.client.get_model_version(registered_model(catalogue, name), str(version)).tags)
+            return self.client.get_model_version(registered_model(catalogue, name), str(version))
         except MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return {}
+                return None
             raise
 
     def tag(self, catalogue: str, name: str, version: int, tags: Mapping[str, str]) -> None:

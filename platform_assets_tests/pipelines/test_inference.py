@@ -18,7 +18,7 @@ from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.models import Predictions
 from platform_assets.declarations.names import table_folder
 from platform_assets.declarations.times import Days
-from platform_assets.errors import DeclarationError
+from platform_assets.errors import DeclarationError, ModelError
 from platform_assets.pipelines.champions import promote_by_hand
 from platform_assets.pipelines.plan import plan
 from platform_assets.pipelines.run import CheckResult, Materialization, Platform
@@ -254,6 +254,24 @@ def test_a_new_champion_does_not_rewrite_what_was_said_before_it(shop_copy: Plat
     )
     shop.make(shop_copy, "return_predictions", catalogue=shop.PROMOTING)
     assert versions_by_day(shop_copy) == before
+
+
+def test_days_whose_champion_was_deleted_are_named_before_anything_is_written(shop_copy: Platform) -> None:
+    train_another(shop_copy)
+    chosen_on(shop_copy, 2, datetime(2024, 4, 8, 10, tzinfo=UTC))
+    chosen_on(shop_copy, 1, datetime(2024, 4, 12, 3, tzinfo=UTC))
+    shop.make(shop_copy, "return_predictions", catalogue=shop.PROMOTING)
+    before = table(shop_copy, "return_predictions")
+    shop_copy.registry.client.delete_model_version("shop.return_model", "2")
+    said = (
+        r"of 2024-04-09 to 2024-04-12: their champion was version 2 of shop.return_model, which is no longer in MLflow"
+    )
+    with pytest.raises(ModelError, match=said):
+        shop.make(shop_copy, "return_predictions", catalogue=shop.PROMOTING)
+    assert table(shop_copy, "return_predictions").equals(before)
+    newest = shop.with_changed("return_predictions", catalogue=shop.PROMOTING, champion="newest")
+    shop.make(shop_copy, "return_predictions", catalogue=newest)
+    assert set(table(shop_copy, "return_predictions")["model_version"]) == {1}
 
 
 def test_days_that_another_champion_had_than_the_one_recorded_are_stale(shop_copy: Platform) -> None:

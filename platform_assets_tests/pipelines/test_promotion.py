@@ -39,6 +39,11 @@ def promote(there: Platform, catalogue: Catalogue = shop.PROMOTING) -> Materiali
     return shop.make(there, NAME, catalogue=catalogue)[0]
 
 
+def promoted(there: Platform) -> Platform:
+    promote(there)
+    return there
+
+
 def known(there: Platform) -> History:
     return history(there, shop.PROMOTING, shop.return_promotion)
 
@@ -232,6 +237,22 @@ def test_back_again_and_what_was_rolled_back_stays_away(better: Platform) -> Non
     assert (made.is_new, made.checks[0].passed, champion(better)) == (False, True, 2)
     assert better.registry.client.get_model_version("shop.return_model", "3").tags["promotion"] == "rolled back"
     require_one_truth(better)
+
+
+@pytest.mark.parametrize("way_out", ["by hand", "rollback"])
+def test_a_champion_that_was_deleted_is_replaced_by_hand_and_not_by_itself(better: Platform, way_out: str) -> None:
+    promote(better)
+    better.registry.client.delete_model_version("shop.return_model", "3")
+    there = shop.platform(better.lake.root.parent)  # one that has not loaded it
+    shop.make(there, "return_model", catalogue=WEAK)
+    said = r"version 3, its champion, is no longer in MLflow, .* promote models:/shop.return_model/VERSION, or rollback"
+    with pytest.raises(ModelError, match=said):
+        promote(there)
+    assert known(there).champion == 3
+    decided = by_hand(there, 1) if way_out == "by hand" else back(there)
+    assert champion(there) == decided.champion == (1 if way_out == "by hand" else 2)
+    assert verdicts(promoted(there))[-1][1] == 4, "from then on it decides as ever"
+    require_one_truth(there)
 
 
 def test_who_was_champion_when(better: Platform) -> None:

@@ -136,6 +136,19 @@ def test_other_settings_are_named_and_those_that_were_recorded_are_used(there: P
     assert link(found, "code", "return_model").state == "differs"
 
 
+def test_settings_that_may_no_longer_be_declared_break_the_model_and_not_the_answer(
+    there: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other names of a setting were taken before they were refused."""
+    then = find_version(there.registry, CHAMPION)
+    older = replace(then, parameters={**then.parameters, "eta": "0.1"})
+    monkeypatch.setattr("platform_assets.pipelines.reproduce.find_version", lambda *_: older)
+    found = reproduced(there)
+    assert link(found, "settings").recorded == "eta=0.1"
+    assert states(found) == {"dataset": "same", "model": "not made", "predictions": "not made"}
+    assert "'eta' is no parameter that a learner may set" in link(found, "model").why
+
+
 def test_another_library_is_named(there: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     now = environment.environment(shop.return_model) | {"environment.polars": "3.0", "environment.threads": "64"}
     monkeypatch.setattr("platform_assets.pipelines.reproduce.environment", lambda _: now)
