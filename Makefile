@@ -26,9 +26,8 @@ test: $(STAMP)  ## the tests
 test-slow: $(STAMP)  ## the long loops over faults and generated data, and the README's commands
 	@$(BIN)/python -m pytest -m slow
 
-bench: $(STAMP)  ## joins and scoring beside what one would use instead
-	@$(BIN)/python -m benchmarks.point_in_time --size $(SIZE)
-	@$(BIN)/python -m benchmarks.scoring --size $(SIZE)
+bench: $(STAMP)  ## joins, scoring and drift beside what one would use instead
+	@for work in point_in_time scoring profiles; do $(BIN)/python -m benchmarks.$$work --size $(SIZE) && echo || exit 1; done
 
 check: lint test  ## format, lint, types, tests
 

@@ -56,7 +56,8 @@ class Contest:
         base: the contender that the others' processor time is told against.
         truth: the contender whose answer is right; None where there is nothing to compare.
         keep: writes the right answer into the folder.
-        wrong: counts what is wrong in another answer.
+        wrong: says how wrong another answer is.
+        wrong_is: what that is, as the table heads it.
     """
 
     module: str
@@ -67,7 +68,8 @@ class Contest:
     base: str
     truth: str | None = None
     keep: Callable[[Path, Any], None] | None = None
-    wrong: Callable[[Path, Any], int] | None = None
+    wrong: Callable[[Path, Any], float] | None = None
+    wrong_is: str = "wrong rows"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +83,7 @@ class Figures:
         peak: memory of its process at most, in GB.
         spread: of wall time, largest less smallest, over the median.
         ratio: processor time over that of the base.
-        wrong: answers that are not the right ones; None where nothing was compared.
+        wrong: how wrong its answers are; None where nothing was compared.
     """
 
     contender: str
@@ -90,25 +92,21 @@ class Figures:
     peak: float
     spread: float
     ratio: float
-    wrong: int | None
+    wrong: float | None
 
 
 def hold(contest: Contest, *, size: str) -> list[Figures]:
     """Let every contender run in turn, and say what each took."""
-    chosen = dict(contest.sizes[size])
-    repeat = chosen.pop("repeat")
+    repeat = contest.sizes[size]["repeat"]
     found: dict[str, list[dict[str, float]]] = {name: [] for name in contest.contenders}
     order = sorted(contest.contenders, key=lambda name: name != contest.truth)
     with tempfile.TemporaryDirectory() as folder:
-        contest.make(Path(folder), **chosen)
+        # In a process of its own: a process begins with the peak of the one that started it.
+        _told([sys.executable, "-m", contest.module, "--size", size, "--make", folder])
         for _ in range(repeat):
             for name in order:
-                command = [sys.executable, "-m", contest.module, "--one", folder, name]
-                done = subprocess.run(command, capture_output=True, text=True, check=False)
-                if done.returncode:
-                    msg = f"{contest.module}: {name} failed:\n{done.stderr.strip()[-2000:]}"
-                    raise SystemExit(msg)
-                found[name].append(json.loads(done.stdout.splitlines()[-1]))
+                said = _told([sys.executable, "-m", contest.module, "--one", folder, name])
+                found[name].append(json.loads(said.splitlines()[-1]))
     base = statistics.median(f["processor"] for f in found[contest.base])
     figures = []
     for name, each in found.items():
@@ -123,7 +121,7 @@ def hold(contest: Contest, *, size: str) -> list[Figures]:
                 peak=peak,
                 spread=(max(walls) - min(walls)) / wall,
                 ratio=processor / base,
-                wrong=None if wrong is None else int(max(f["wrong"] for f in each)),
+                wrong=None if wrong is None else max(f["wrong"] for f in each),
             )
         )
     return figures
@@ -151,11 +149,11 @@ def as_markdown(contest: Contest, size: str, figures: Sequence[Figures]) -> str:
     lines = [
         f"{contest.work.format(**numbers)}, median of {numbers['repeat']}",
         "",
-        f"| | wall s | spread | processor s | against {contest.base} | peak GB | wrong |",
+        f"| | wall s | spread | processor s | against {contest.base} | peak GB | {contest.wrong_is} |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for f in figures:
-        wrong = "" if f.wrong is None else f"{f.wrong:,}"
+        wrong = "" if f.wrong is None else f"{f.wrong:,}" if isinstance(f.wrong, int) else f"{f.wrong:.5f}"
         cells = (_short(f.wall), f"{f.spread:.0%}", _short(f.processor), f"{f.ratio:.2f}", f"{f.peak:.2f}", wrong)
         lines.append(f"| {f.contender} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -178,15 +176,28 @@ def main(contest: Contest, description: str) -> None:
     parser = argparse.ArgumentParser(prog=f"python -m {contest.module}", description=description.splitlines()[0])
     parser.add_argument("--size", choices=contest.sizes, default="default", help="how much, and how often")
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the figures there")
+    parser.add_argument("--make", metavar="FOLDER", help=argparse.SUPPRESS)
     parser.add_argument("--one", nargs=2, metavar=("FOLDER", "NAME"), help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.one:
         print(json.dumps(work_alone(contest, Path(chosen.one[0]), chosen.one[1])))
         return
+    if chosen.make:
+        sizes = {name: value for name, value in contest.sizes[chosen.size].items() if name != "repeat"}
+        contest.make(Path(chosen.make), **sizes)
+        return
     figures = hold(contest, size=chosen.size)
     print(as_markdown(contest, chosen.size, figures))
     if chosen.json:
         chosen.json.write_text(json.dumps(as_record(contest, chosen.size, figures), indent=2) + "\n")
+
+
+def _told(command: Sequence[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        msg = f"{' '.join(command[2:])} failed:\n{done.stderr.strip()[-2000:]}"
+        raise SystemExit(msg)
+    return done.stdout
 
 
 def _short(seconds: float) -> str:

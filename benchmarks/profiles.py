@@ -1,53 +1,36 @@
 """Profiles and drift beside what a user would do instead, on the same Delta tables, in one run.
 
-    python -m benchmarks.profiles [--size small|default]
-
-Fifty columns of a million rows are compared with a million before them; and sixty columns of a year, day by day. Each
-contender runs in a process of its own, in turn, several times; figures are medians. *Off* is the greatest difference of a
+Fifty columns of a million rows are compared with a million before them; and sixty columns of a year, day by day. *Off* is the greatest difference of a
 Kolmogorov-Smirnov distance from the one that the values have. Reading the rows is part of what needs them.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import resource
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 from deltalake import write_deltalake
 
+from benchmarks.contest import Contender, Contest, Work, main
+
 COLUMNS, DAYS, DAILY_COLUMNS, DAILY_ROWS = 50, 365, 60, 900
 YEAR, REFERENCE = (date(2013, 1, 1), date(2013, 12, 31)), (date(2013, 1, 1), date(2013, 9, 30))
 
 
-@dataclass(frozen=True)
-class Size:
-    """Rows of either table, and runs of each contender."""
-
-    rows: int
-    repeat: int
-
-
-SIZES = {"small": Size(20_000, 1), "default": Size(1_000_000, 3)}
-
 Distances = dict[str, float]
-Contender = Callable[[Path, int], Distances]
+Compare = Callable[[Path, int], Distances]
 
 
 def make(root: Path, rows: int) -> None:
     """Write the rows before, the rows since, a year by day, and the profiles of the first and the last."""
     from platform_assets.compute.profiles import profile
 
+    (root / "rows").write_text(str(rows))
     dice = np.random.default_rng(7)
     for name, drift in (("before", 0.0), ("since", 0.05)):
         columns = {f"c{n}": _values(dice, n, rows, drift * (n % 3)) for n in range(COLUMNS)}
@@ -160,77 +143,51 @@ def thresholds_of_a_year(root: Path, _: int) -> Distances:
     return {}
 
 
-# Others' libraries come here, each with a process and a lock of its own.
-CONTENDERS: dict[str, Contender] = {
-    "reading the rows since (the floor)": only_read,
-    "and profiling them": profiled,
-    "and comparing them with the stored profile": against_the_stored,
-    "exact, each column sorted once": exact,
-    "SciPy, call by call": scipy_by_call,
-    "a year: reading and profiling 365 days": profile_a_year,
-    "a year: merging its profiles": merge_a_year,
-    "a year: drift of every day": drift_of_a_year,
-    "a year: learning the thresholds": thresholds_of_a_year,
-}
+def contender(compare: Compare, *, judged: bool = False) -> Contender:
+    """Do it once on a tenth of the rows, so that what is loaded on first use does not count."""
+
+    def ready(root: Path) -> Work:
+        rows = int((root / "rows").read_text())
+        compare(root, rows // 10)
+        return lambda: compare(root, rows)
+
+    return Contender(ready=ready, judged=judged)
 
 
-def run(root: Path, name: str, rows: int) -> None:
-    """Run one contender in this process and print its figures."""
-    contender = CONTENDERS[name]
-    contender(root, rows // 10)  # what is loaded on first use does not count
-    began, used = time.perf_counter(), _processor_seconds()
-    found = contender(root, rows)
-    wall, processor = time.perf_counter() - began, _processor_seconds() - used
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    off = None
-    truth = root / "truth.json"
-    if contender is exact:
-        truth.write_text(json.dumps(found))
-    if found and truth.exists():
-        held = json.loads(truth.read_text())
-        off = max(abs(found[column] - held[column]) for column in held)
-    print(json.dumps({"wall": wall, "processor": processor, "peak": peak, "off": off}))
+def keep(root: Path, found: Any) -> None:
+    (root / "truth.json").write_text(json.dumps(found))
 
 
-def _processor_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
+def off(root: Path, found: Any) -> float:
+    """The greatest difference of a Kolmogorov-Smirnov distance from the one that the values have."""
+    held = json.loads((root / "truth.json").read_text())
+    return float(max(abs(found[column] - held[column]) for column in held))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--size", choices=SIZES, default="default", help="how many rows, and how often")
-    parser.add_argument("--one", nargs=3, metavar=("FOLDER", "NAME", "ROWS"), help=argparse.SUPPRESS)
-    parser.add_argument("--make", nargs=2, metavar=("FOLDER", "ROWS"), help=argparse.SUPPRESS)
-    chosen = parser.parse_args()
-    if chosen.one:
-        run(Path(chosen.one[0]), chosen.one[1], int(chosen.one[2]))
-        return
-    if chosen.make:
-        make(Path(chosen.make[0]), int(chosen.make[1]))
-        return
-    size = SIZES[chosen.size]
-    itself = [sys.executable, "-m", "benchmarks.profiles"]
-    with tempfile.TemporaryDirectory() as folder:
-        # In a process of its own: the peak of a parent is inherited.
-        subprocess.run([*itself, "--make", folder, str(size.rows)], check=True)
-        found: dict[str, list[dict[str, float | None]]] = {name: [] for name in CONTENDERS}
-        ordered = sorted(found, key=lambda name: CONTENDERS[name] is not exact)  # the others are measured by it
-        for _ in range(size.repeat):
-            for name in ordered:
-                command = [*itself, "--one", folder, name, str(size.rows)]
-                found[name].append(json.loads(subprocess.run(command, capture_output=True, check=True).stdout))
-    daily = f"{DAILY_COLUMNS} columns of {DAYS} days of {DAILY_ROWS} rows"
-    print(f"{COLUMNS} columns of {size.rows:,} rows against as many; {daily}; median of {size.repeat}\n")
-    print("| | wall s | processor s | peak GB | off |")
-    print("|---|---:|---:|---:|---:|")
-    for name, figures in found.items():
-        wall, processor, peak = (
-            statistics.median(f[what] or 0.0 for f in figures) for what in ("wall", "processor", "peak")
-        )
-        off = "" if figures[0]["off"] is None else f"{figures[0]['off']:.5f}"
-        print(f"| {name} | {wall:.2f} | {processor:.2f} | {peak:.2f} | {off} |")
-
+CONTEST = Contest(
+    module="benchmarks.profiles",
+    work=f"Comparing {COLUMNS} columns of {{rows}} rows with as many; {DAILY_COLUMNS} columns of {DAYS} days of "
+    f"{DAILY_ROWS} rows",
+    sizes={"small": {"rows": 20_000, "repeat": 1}, "default": {"rows": 1_000_000, "repeat": 3}}
+    | {"large": {"rows": 5_000_000, "repeat": 3}},
+    make=make,
+    contenders={
+        "reading the rows since (the floor)": contender(only_read),
+        "and profiling them": contender(profiled),
+        "and comparing them with the stored profile": contender(against_the_stored, judged=True),
+        "exact, each column sorted once": contender(exact, judged=True),
+        "SciPy, call by call": contender(scipy_by_call, judged=True),
+        "a year: reading and profiling 365 days": contender(profile_a_year),
+        "a year: merging its profiles": contender(merge_a_year),
+        "a year: drift of every day": contender(drift_of_a_year),
+        "a year: learning the thresholds": contender(thresholds_of_a_year),
+    },
+    base="and comparing them with the stored profile",
+    truth="exact, each column sorted once",
+    keep=keep,
+    wrong=off,
+    wrong_is="off",
+)
 
 if __name__ == "__main__":
-    main()
+    main(CONTEST, __doc__ or "")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import polars as pl
 from benchmarks.contest import Contender, Contest, Work, main
 from platform_assets.compute.classifier import Classifier
 from platform_assets.compute.preparation import Preparation
+from platform_assets.registry.evidence import Evidence
 from platform_assets.registry.models import LoadedModel, Registry
 
 NUMBERS, CATEGORIES, LEVELS, LEARNED = 26, 4, 30, 50_000
@@ -55,10 +57,7 @@ def make(root: Path, *, rows: int, trees: int) -> None:
             name="model",
             classifier=Classifier(booster=booster, preparation=preparation),
             example=learned.head(3),
-            parameters={},
-            metrics={},
-            pictures={},
-            documents={},
+            evidence=Evidence(logged_at=datetime.now(UTC)),
             tags={},
         )
 

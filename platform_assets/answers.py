@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from platform_assets.declarations.catalogue import Catalogue
+from platform_assets.declarations.catalogue import Catalogue, calendar
 from platform_assets.declarations.names import asset_name
-from platform_assets.errors import NotFound, SettingsError
+from platform_assets.errors import NotFound, PartitionError, SettingsError
 from platform_assets.orchestration import projects
 from platform_assets.orchestration.outlook import instance_if_any, look_ahead
 from platform_assets.orchestration.resources import resources
@@ -41,6 +41,7 @@ def answer_plan(settings: Settings, *, allow: bool, as_json: bool, assumed: Sequ
 
     Raises:
         NotFound: when something that is assumed to change is not declared.
+        PartitionError: when it has no such days.
     """
     platform, catalogues = _open(settings)
     _require_declared(catalogues, assumed)
@@ -61,7 +62,7 @@ def answer_plan(settings: Settings, *, allow: bool, as_json: bool, assumed: Sequ
 
 
 def _require_declared(catalogues: Sequence[Catalogue], assumed: Sequence[Change]) -> None:
-    declared = [asset_name(c.name, d.name) for c in catalogues for d in c.declarations]
+    declared = {asset_name(c.name, d.name): d for c in catalogues for d in c.declarations}
     for change in assumed:
         wanted = asset_name(change.catalogue, change.name)
         if wanted not in declared:
@@ -70,6 +71,12 @@ def _require_declared(catalogues: Sequence[Catalogue], assumed: Sequence[Change]
                 f"did you mean {near[0]}?" if near else "usage and the UI list what is"
             )
             raise NotFound(msg)
+        days = calendar(declared[wanted])
+        if change.days is not None and days is None:
+            msg = f"{wanted} is not cut into days; write --change {wanted} alone"
+            raise PartitionError(msg)
+        if change.days is not None and days is not None:
+            days.require(change.days)
 
 
 def answer_trace(settings: Settings, chosen: argparse.Namespace) -> int:
@@ -166,8 +173,7 @@ def show_trace(out: Console, found: Trace) -> None:
         {
             "in": f"{found.asset} of {found.day}, version {found.version}{replaced}",
             "asked": f"{_instant(row['prediction_time'])}, made {_instant(found.made_at)}",
-            "said": f"{row['probability']:.4f}"
-            + (" (in sample: no measure of performance)" if row["in_sample"] else ""),
+            "said": _said(row),
             "run": found.run,
         },
     )
@@ -297,6 +303,16 @@ def _show_tables(out: Console, title: str, tables: tuple[TableUsed, ...]) -> Non
         state = "" if table.code_is_current else " [yellow]changed since[/]"
         shown.add_row(table.asset, versions + gone, say_days(table.days, most=2), code + state)
     out.print(shown)
+
+
+def _said(row: Mapping[str, Any]) -> str:
+    """The probability with its interval and decision, where it has them."""
+    low, high, decision = (row.get(name) for name in ("probability_low", "probability_high", "decision"))
+    between = "" if low is None or high is None else f", between {low:.4f} and {high:.4f}"
+    decided = "" if decision is None else f"; decided {'yes' if decision else 'no'}"
+    return f"{row['probability']:.4f}{between}{decided}" + (
+        " (in sample: no measure of performance)" if row["in_sample"] else ""
+    )
 
 
 def _table(first: str) -> Table:

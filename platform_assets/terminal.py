@@ -142,7 +142,9 @@ def show_summary(out: Console, catalogue: Catalogue, summary: Summary) -> None:
             f"{int(model.metrics['report_rows']):,} later rows"
         )
         compared = Table(box=None, pad_edge=False, show_header=False)
-        compared.add_row("[bold]AUC of the model[/]", f"[bold green]{model.metrics['report_auc']:.3f}[/]")
+        low, high = (model.metrics.get(f"report_auc_{end}") for end in ("low", "high"))
+        between = "" if low is None or high is None else f" ({low:.3f} to {high:.3f}, by whole days)"
+        compared.add_row("[bold]AUC of the model[/]", f"[bold green]{model.metrics['report_auc']:.3f}[/]{between}")
         for name, auc in model.baselines.items():
             compared.add_row(f"AUC of {name}", f"{auc:.3f}")
         out.print(compared)

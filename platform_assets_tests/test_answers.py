@@ -140,6 +140,11 @@ def test_a_plan_that_reaches_the_champion(capsys: pytest.CaptureFixture[str], mo
     [
         (["trace", "return_model-v1:none"], "there is no prediction 'return_model-v1:none'; copy one from"),
         (["reproduce", "models:/shop.return_model/9"], "there is no models:/shop.return_model/9; it has version 1"),
+        (["plan", "--change", "shop/products=2024-04-10"], "shop/products is not cut into days; write --change shop/p"),
+        (
+            ["plan", "--change", "shop/orders=2042-04-10"],
+            "no such partition: 2042-04-10; the days run from 2024-03-11 to 2024-04-14",
+        ),
         (["plan", "--change", "shop/order"], "shop/order is not declared; did you mean shop/orders?"),
         (["usage", "customer_history.x"], "there is no feature 'customer_history.x'; customer_history has"),
     ],

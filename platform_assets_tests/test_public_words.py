@@ -19,8 +19,10 @@ from platform_assets.compute import (
     contracts,
     corrections,
     costs,
+    curves,
     drift,
     grids,
+    linear,
     metrics,
     point_in_time,
     preparation,
@@ -32,6 +34,7 @@ from platform_assets.compute import (
     windows,
 )
 from platform_assets.declarations import (
+    backtest,
     catalogue,
     declaration,
     models,
@@ -66,17 +69,23 @@ from platform_assets.pipelines import (
     whereabouts,
 )
 from platform_assets.pipelines import drift as pipelines_drift
+from platform_assets.pipelines.training import backtesting
 from platform_assets.pipelines.training import tuning as training_tuning
-from platform_assets.registry import studies, versions
+from platform_assets.registry import evidence as logged_evidence
+from platform_assets.registry import folds, locks, studies, versions
 
 PUBLIC: dict[ModuleType, set[str]] = {
     declaration: {"Declaration", "Column", "columns_of", "is_storable", "parameters_of", "docstring_of"},
     tables: {"source", "feature_group", "label", "Source", "FeatureGroup", "Label", "Selection"},
     views: {"feature_view", "FeatureView", "TrainingDataset", "TimeSplit"},
-    models: {"Model", "LightGBM", "Costs", "Predictions", "Outcomes"},
+    models: {"Model", "LightGBM", "Logistic", "Costs", "Predictions", "Outcomes"},
     promotion: {"Promotion"},
     monitor: {"Monitor", "Fixed", "TrainedOn", "Trailing", "SameSeason"},
     tuning: {"Tuning", "Range", "Choice", "whole", "real", "choice"},
+    backtest: {"Backtest"},
+    backtesting: {"Fold", "backtest", "make_fold", "divide_fold"},
+    folds: {"FoldRun", "keep_fold"},
+    locks: {"locked"},
     training_tuning: {"Tuned", "tune", "best_of"},
     studies: {"StudyFile", "open_study", "study_folder", "quiet"},
     classifier: {"Classifier"},
@@ -93,8 +102,19 @@ PUBLIC: dict[ModuleType, set[str]] = {
     },
     band: {"Band", "groups_within"},
     costs: {"costs_of"},
+    linear: {"Linear"},
     uncertainty: {"Bounds", "Uncertainty", "uncertainty", "bounds_of_mean"},
     comparison: {"Interval", "Comparison", "compare", "calibration_error", "by_slice", "losses", "weighted_auc"},
+    curves: {
+        "Confusion",
+        "confusion",
+        "roc_curve",
+        "precision_recall",
+        "average_precision",
+        "calibration_table",
+        "thinned",
+    },
+    logged_evidence: {"TableUsed", "Evidence", "metric_names", "log_evidence", "picture_path"},
     history: {"add_rows"},
     decisions: {"Reason", "Decision", "History", "history", "decide", "settle", "champions_of"},
     assumed: {"Change", "read_change", "days_assumed"},
@@ -108,6 +128,7 @@ PUBLIC: dict[ModuleType, set[str]] = {
         "within",
         "Days",
         "Daily",
+        "Monthly",
         "Window",
         "day_ranges",
         "parse_day",
@@ -270,6 +291,17 @@ FIELDS: dict[type, tuple[str, ...]] = {
         "max_stale",
     ),
     models.LightGBM: ("parameters", "rounds", "early_stopping", "refit", "seed", "tuning"),
+    backtest.Backtest: (
+        "name",
+        "description",
+        "owners",
+        "tags",
+        "freshness",
+        "model",
+        "first",
+        "select",
+        "last",
+    ),
     tuning.Tuning: ("trials", "space"),
     tuning.Range: ("low", "high", "log", "start", "whole"),
     tuning.Choice: ("values", "start"),
@@ -289,6 +321,7 @@ FIELDS: dict[type, tuple[str, ...]] = {
         "interval",
         "costs",
     ),
+    models.Logistic: ("penalty",),
     models.Costs: ("false_alarm", "miss", "unit"),
     models.Predictions: (
         "name",

@@ -145,10 +145,15 @@ def test_the_demo_does_what_the_readme_says(demonstrated: str) -> None:
 @pytest.mark.slow
 def test_figures_are_the_demo_s(demonstrated: str) -> None:
     told = dict(
-        re.findall(r"^\| (the model|average by carrier and hour|base rate)[^|]*\| (\d\.\d+)", README, re.MULTILINE)
+        re.findall(
+            r"^\| (the model|a linear model|average by carrier and hour|base rate)[^|]*\| (\d\.\d+)",
+            README,
+            re.MULTILINE,
+        )
     )
     shown = {
         "the model": re.search(r"AUC of the model +(\S+)", demonstrated),
+        "a linear model": re.search(r"AUC of a linear model +(\S+)", demonstrated),
         "average by carrier and hour": re.search(r"AUC of carrier and hour averages +(\S+)", demonstrated),
         "base rate": re.search(r"AUC of the base rate +(\S+)", demonstrated),
     }

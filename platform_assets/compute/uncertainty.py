@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,22 +46,14 @@ def uncertainty(
         draws: how many.
         seed: of the draws.
     """
-    names, day = np.unique(np.asarray(days), return_inverse=True)
-    count = len(names)
-    if count <= 1:
+    log_loss = bounds_of_mean(losses(truth, probability), days, confidence=confidence, draws=draws, seed=seed)
+    if log_loss is None:
         return None
-    rows = np.bincount(day, minlength=count).astype(np.float64)
-    loss = np.bincount(day, weights=losses(truth, probability), minlength=count)
+    names, day = np.unique(np.asarray(days), return_inverse=True)
     ranked = weighted_auc(truth, probability)
-    random = np.random.default_rng(seed)
-    by_loss, by_auc = np.empty(draws), np.empty(draws)
-    for draw in range(draws):
-        weights = np.bincount(random.integers(0, count, count), minlength=count).astype(np.float64)
-        by_loss[draw] = weights @ loss / (weights @ rows)
-        by_auc[draw] = ranked(weights[day])
-    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
-    told = by_auc[~np.isnan(by_auc)]
-    return Uncertainty(log_loss=_bounds(by_loss, tails), auc=_bounds(told, tails) if len(told) else None)
+    drawn = np.array([ranked(weights[day]) for weights in _weights(len(names), draws=draws, seed=seed)])
+    told = drawn[~np.isnan(drawn)]
+    return Uncertainty(log_loss=log_loss, auc=_bounds(told, confidence) if len(told) else None)
 
 
 def bounds_of_mean(values: Floats, days: npt.ArrayLike, *, confidence: float, draws: int, seed: int) -> Bounds | None:
@@ -79,14 +72,17 @@ def bounds_of_mean(values: Floats, days: npt.ArrayLike, *, confidence: float, dr
         return None
     rows = np.bincount(day, minlength=count).astype(np.float64)
     total = np.bincount(day, weights=values, minlength=count)
+    drawn = [weights @ total / (weights @ rows) for weights in _weights(count, draws=draws, seed=seed)]
+    return _bounds(np.array(drawn), confidence)
+
+
+def _weights(count: int, *, draws: int, seed: int) -> Iterator[Floats]:
+    """How often each day is taken, draw by draw."""
     random = np.random.default_rng(seed)
-    drawn = np.empty(draws)
-    for draw in range(draws):
-        weights = np.bincount(random.integers(0, count, count), minlength=count)
-        drawn[draw] = weights @ total / (weights @ rows)
-    return _bounds(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    for _ in range(draws):
+        yield np.bincount(random.integers(0, count, count), minlength=count).astype(np.float64)
 
 
-def _bounds(drawn: Floats, tails: list[float]) -> Bounds:
-    low, high = np.quantile(drawn, tails)
+def _bounds(drawn: Floats, confidence: float) -> Bounds:
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Bounds(low=float(low), high=float(high))

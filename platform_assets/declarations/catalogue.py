@@ -9,6 +9,7 @@ from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import TypeVar
 
+from platform_assets.declarations.backtest import Backtest
 from platform_assets.declarations.declaration import NAME, Declaration
 from platform_assets.declarations.fingerprint import fingerprint
 from platform_assets.declarations.models import Model, Outcomes, Predictions
@@ -206,7 +207,7 @@ class Catalogue:
                 held = [d.training]
             elif isinstance(d, Predictions):
                 held = [d.model, *([d.promotion] if d.promotion is not None else [])]
-            elif isinstance(d, Promotion):
+            elif isinstance(d, Promotion | Backtest):
                 held = [d.model]
             elif isinstance(d, Outcomes):
                 held = [d.predictions]
@@ -245,20 +246,20 @@ class Catalogue:
 
 
 def calendar(declaration: Declaration) -> Daily | None:
-    """The daily partitions of a declaration, or None when it has none."""
+    """The partitions of a declaration, days or months, or None when it has none."""
     days = getattr(declaration, "partitions", None)
     return days if isinstance(days, Daily) else None
 
 
 def reach(reader: Declaration, read: Declaration) -> Reach | None:
-    """How far `reader` looks beyond its own days into `read`; None where either is not daily.
+    """How far `reader` looks beyond its own days into `read`; None where either is not daily, or it reads all before.
 
     The look-back of a feature group, the age limit of a feature in a view and the look-ahead of a
     label are all of it: the slice that is read, Dagster's partition mapping and the days that go stale
     when an upstream day is rewritten follow from this one value.
     """
     days, other = calendar(reader), calendar(read)
-    if days is None or other is None:
+    if days is None or other is None or isinstance(reader, Backtest):
         return None
     back = forth = timedelta(0)
     if isinstance(reader, Monitor):  # whole days, whatever the clocks did
@@ -276,6 +277,9 @@ def reach(reader: Declaration, read: Declaration) -> Reach | None:
 def days_read(reader: Declaration, read: Declaration, days: Days) -> Days | None:
     """The partitions of `read` that `reader` reads for `days`, clipped to those that exist; None where there are none."""
     extent, other = reach(reader, read), calendar(read)
+    if isinstance(reader, Backtest) and other is not None:
+        until = reader.partitions.month_of(days.last.replace(day=1)).last
+        return _existing(Days(other.first, max(other.first, until)), other)
     if extent is None or other is None:
         return None
     wide = days.grow(back=extent.days_back, forth=extent.days_forth)
@@ -290,6 +294,9 @@ def days_always_read(reader: Declaration) -> Days | None:
 def days_affected(reader: Declaration, read: Declaration, days: Days) -> Days | None:
     """The partitions of `reader` that go stale when `days` of `read` are rewritten."""
     extent, own, always = reach(reader, read), calendar(reader), days_always_read(reader)
+    if isinstance(reader, Backtest) and calendar(read) is not None:
+        month, last = days.first.replace(day=1), reader.partitions.last or date.max
+        return _existing(Days(month, last), reader.partitions) if month <= last else None
     if extent is None or own is None:
         return None
     if always is not None and days.clip(always) is not None:

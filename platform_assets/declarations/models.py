@@ -81,6 +81,22 @@ class LightGBM:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Logistic:
+    """A baseline: a logistic regression on all inputs of the model, its numbers standardised and its categories one-hot.
+
+    `penalty` is the weight of the squared coefficients, per standard deviation of a number.
+    """
+
+    penalty: float = 1.0
+
+    def __post_init__(self) -> None:
+        weight = self.penalty
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not (isfinite(weight) and weight > 0):
+            msg = f"logistic: penalty={weight!r} is no weight; write a number above zero, such as 1.0"
+            raise DeclarationError(msg)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Costs:
     """What it costs to be wrong, so that a probability becomes a decision; being right costs nothing.
 
@@ -113,8 +129,8 @@ class Model(Declaration):
     """A binary classifier, logged to MLflow and registered there.
 
     `request` names the spine's columns that are inputs too (`categories` those of them that are text).
-    `baselines` are averages of the label by groups of spine columns; a model that does not beat them
-    on *report* does not become champion.
+    `baselines` are averages of the label by groups of spine columns, or `Logistic()`, a linear model; a model that
+    does not beat them on *report* does not become champion.
 
     `calibration` names how scores become probabilities, fitted on *select*. With `interval`, such as 0.9, each
     probability carries that interval of the share of positives among rows scored alike, drawn from the days of
@@ -128,7 +144,7 @@ class Model(Declaration):
     learner: LightGBM
     request: Sequence[str] = ()
     categories: Sequence[str] = ()
-    baselines: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    baselines: Mapping[str, Sequence[str] | Logistic] = field(default_factory=dict)
     calibration: CalibrationMethod | None = None
     interval: float | None = None
     costs: Costs | None = None
@@ -152,7 +168,7 @@ class Model(Declaration):
         for column in self.categories:
             if column not in self.inputs:
                 self._refuse(f"categories names {column!r}, which is not among its inputs")
-        for name, columns in self.baselines.items():
+        for name, columns in self.averages.items():
             self._require_list(f"baselines[{name!r}]", columns)
             for column in columns:
                 self._require_column(schema, column, f"baseline {name!r}")
@@ -163,6 +179,11 @@ class Model(Declaration):
     def inputs(self) -> tuple[str, ...]:
         """The model's input columns, in order."""
         return (*self.request, *self.training.view.feature_columns)
+
+    @property
+    def averages(self) -> dict[str, Sequence[str]]:
+        """The baselines that are averages, with the columns by which they group."""
+        return {name: by for name, by in self.baselines.items() if not isinstance(by, Logistic)}
 
     @property
     def has_interval(self) -> bool:

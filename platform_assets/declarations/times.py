@@ -187,6 +187,11 @@ class Daily:
         last = yesterday if self.last is None else min(self.last, yesterday)
         return Days(self.first, last) if last >= self.first else None
 
+    def among(self, days: Days) -> list[date]:
+        """The partitions that lie on `days`, in order."""
+        inside = days.clip(Days(self.first, self.last or max(self.first, days.last)))
+        return list(inside or ())
+
     def with_first(self, first: date) -> Daily:
         """The same calendar, starting later."""
         return Daily(first=first, last=self.last, zone=self.zone)
@@ -200,6 +205,74 @@ class Daily:
         if days.first < self.first or (self.last is not None and days.last > self.last):
             msg = f"no such partition: {days}; the days run from {self.first} to {self.last or 'today'}"
             raise PartitionError(msg)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Monthly(Daily):
+    """Partitions of one calendar month each, named by its first day; `last` is the last day of the last one.
+
+    The partition of a row is the month of its event time. `Days` are days here too: those that lie between
+    the firsts are no partitions.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.first.day != 1:
+            msg = (
+                f"monthly partitions start on {self.first}; months are named by their first day, {self.first:%Y-%m}-01"
+            )
+            raise DeclarationError(msg)
+
+    def month_of(self, month: date) -> Days:
+        """The days of the month that begins on `month`, as far as the calendar goes."""
+        end = _next_month(month) - ONE_DAY
+        return Days(month, end if self.last is None else min(end, self.last))
+
+    def window(self, days: Days) -> Window:
+        """The instants of the months that begin on `days`."""
+        months = self.among(days)
+        return Window(start=self.start_of(months[0]), end=self.start_of(self.month_of(months[-1]).last + ONE_DAY))
+
+    def day_of(self, instant: pl.Expr) -> pl.Expr:
+        """The partition (the first day of the month) of an instant column."""
+        return super().day_of(instant).dt.month_start()
+
+    def closed_until(self, now: datetime) -> Days | None:
+        """From the first month to the last one that is over at the instant `now`, or None when the first is not."""
+        today = now.astimezone(ZoneInfo(self.zone)).date()
+        # Of a last month that the calendar cuts short too, since Dagster knows no partition before its month is over.
+        over = [month for month in self.among(Days(self.first, max(self.first, today))) if _next_month(month) <= today]
+        return Days(self.first, over[-1]) if over else None
+
+    def among(self, days: Days) -> list[date]:
+        """The months that begin on `days`, by their first days, in order."""
+        found, month = [], max(self.first, days.first.replace(day=1))
+        until = days.last if self.last is None else min(days.last, self.last)
+        while month <= until:
+            if month in days:
+                found.append(month)
+            month = _next_month(month)
+        return found
+
+    def with_first(self, first: date) -> Monthly:
+        """The same calendar, starting later."""
+        return Monthly(first=first, last=self.last, zone=self.zone)
+
+    def require(self, days: Days) -> None:
+        """Refuse days of which one end is not the first day of a month of the calendar.
+
+        Raises:
+            PartitionError: naming the days and the months that there are.
+        """
+        months = self.among(days)
+        if days.first not in months or days.last not in months:
+            last = "today" if self.last is None else self.last.replace(day=1)
+            msg = f"no such partition: {days}; the months, by their first days, run from {self.first} to {last}"
+            raise PartitionError(msg)
+
+
+def _next_month(day: date) -> date:
+    return date(day.year + day.month // 12, day.month % 12 + 1, 1)
 
 
 def parse_day(text: str) -> date:

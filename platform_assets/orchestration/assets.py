@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from platform_assets.declarations.backtest import Backtest
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model, Outcomes, Predictions
@@ -40,7 +41,10 @@ def asset_of(catalogue: Catalogue, declaration: Declaration, *, uri: str) -> dg.
         key=key,
         deps=[dependency(key_of(catalogue, read.name), declaration, read) for read in catalogue.inputs(declaration)],
         partitions_def=partitions_of(declaration),
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        # A backtest fits a model for each month, a run of its own.
+        backfill_policy=dg.BackfillPolicy.multi_run()
+        if isinstance(declaration, Backtest)
+        else dg.BackfillPolicy.single_run(),
         group_name=group_name(declaration.kind),
         owners=list(declaration.owners),
         tags=dict(declaration.tags),
@@ -81,7 +85,7 @@ def kinds_of(declaration: Declaration) -> set[str]:
         return {"deltalake", "duckdb"}
     if isinstance(declaration, Promotion):
         return {"deltalake", "mlflow"}
-    if isinstance(declaration, Predictions):
+    if isinstance(declaration, Predictions | Backtest):
         return {"deltalake", "lightgbm"}
     if isinstance(declaration, TrainingDataset | Outcomes):
         return {"deltalake", "dataset" if isinstance(declaration, TrainingDataset) else "monitor"}

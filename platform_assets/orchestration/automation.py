@@ -10,13 +10,14 @@ import dagster as dg
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import SENSOR_NAME_TAG
 
+from platform_assets.declarations.backtest import Backtest
 from platform_assets.declarations.catalogue import Catalogue, calendar, days_always_read, days_read
 from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model
 from platform_assets.declarations.names import asset_name
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.tables import Source
-from platform_assets.declarations.times import Daily, Days, parse_day
+from platform_assets.declarations.times import Daily, Days, Monthly, parse_day
 from platform_assets.declarations.views import TrainingDataset
 from platform_assets.lake import ledger
 from platform_assets.orchestration.metadata import checks_along, key_of
@@ -46,11 +47,14 @@ def condition_of(catalogue: Catalogue, declaration: Declaration) -> dg.Automatio
 
     A new champion alone does not score the past again, and a challenger that failed its check does not stop
     the champion that there is; but without any model there is nothing to score with. Of a training dataset
-    that says how stale it may be, the models follow as everything else does.
+    that says how stale it may be, the models follow as everything else does. A backtest fits a model for each
+    month: a new month is made by the night, one whose rows were corrected by a refresh or by hand.
     """
     if isinstance(declaration, TrainingDataset):
         return None if declaration.max_stale is None else _rebuild_when_too_stale(catalogue, declaration)
-    if isinstance(declaration, Source) or (isinstance(declaration, Model) and declaration.training.max_stale is None):
+    if isinstance(declaration, Source | Backtest) or (
+        isinstance(declaration, Model) and declaration.training.max_stale is None
+    ):
         return None
     follow = dg.AutomationCondition.eager().without(dg.AutomationCondition.in_latest_time_window())
     follow &= dg.AutomationCondition.all_deps_blocking_checks_passed()
@@ -112,7 +116,7 @@ def jobs_of(catalogue: Catalogue) -> dict[Daily | None, UnresolvedJob]:
             selection=dg.AssetSelection.assets(*(key_of(catalogue, n) for n in names)),
             description="Everything without partitions."
             if days is None
-            else f"Everything cut into the days from {days.first} to {days.last or 'today'}, {days.zone}.",
+            else f"Everything cut into the {'months' if isinstance(days, Monthly) else 'days'} from {days.first} to {days.last or 'today'}, {days.zone}.",
         )
         for days, names in by_calendar.items()
     }
@@ -121,7 +125,8 @@ def jobs_of(catalogue: Catalogue) -> dict[Daily | None, UnresolvedJob]:
 def _job_name(catalogue: Catalogue, days: Daily | None) -> str:
     if days is None:
         return f"{catalogue.name}_whole"
-    return f"{catalogue.name}_days_from_{days.first:%Y_%m_%d}" + (f"_to_{days.last:%Y_%m_%d}" if days.last else "")
+    unit = "months" if isinstance(days, Monthly) else "days"
+    return f"{catalogue.name}_{unit}_from_{days.first:%Y_%m_%d}" + (f"_to_{days.last:%Y_%m_%d}" if days.last else "")
 
 
 def landing_sensor(catalogue: Catalogue, jobs: Mapping[Daily | None, UnresolvedJob]) -> dg.SensorDefinition:
@@ -249,7 +254,8 @@ def left_over(
     left: dict[date, list[str]] = {}
     for declaration in catalogue.declarations:
         name = declaration.name
-        for day in (calendar(declaration) == own and own.closed_until(now)) or ():
+        closed = own.closed_until(now) if calendar(declaration) == own else None
+        for day in () if closed is None else own.among(closed):
             if isinstance(declaration, Source):
                 wanted = name in delivered.get(str(day), {}) or day in records.lost.get(name, ())
             else:

@@ -101,8 +101,9 @@ def run_metadata(catalogue: Catalogue, made: Materialization, run_id: str, secon
 
 
 def heavy_metadata(made: Materialization) -> dict[str, Any]:
-    """What one event of a materialization shows: the preview and the pictures."""
-    shown: dict[str, Any] = {}
+    """What one event of a materialization shows: its card, tables, pictures and preview."""
+    shown: dict[str, Any] = {"card": dg.MetadataValue.md(made.card)} if made.card else {}
+    shown |= {title: dg.MetadataValue.md(_as_markdown(table)) for title, table in made.tables.items()}
     for title, png in made.pictures.items():
         encoded = base64.b64encode(png).decode()
         shown[title] = dg.MetadataValue.md(f"![{title}](data:image/png;base64,{encoded})")
@@ -137,7 +138,7 @@ def _as_markdown(frame: pl.DataFrame) -> str:
     """A few rows as a Markdown table."""
     shown = frame.select(frame.columns[:_WIDEST_PREVIEW])
     cells: list[Mapping[str, Any]] = list(shown.iter_rows(named=True))
-    head = "| " + " | ".join(shown.columns) + " |\n|" + "---|" * shown.width
+    head = "| " + " | ".join(map(_cell, shown.columns)) + " |\n|" + "---|" * shown.width
     body = "\n".join("| " + " | ".join(_cell(value) for value in row.values()) + " |" for row in cells)
     more = f"\n\nand {frame.width - shown.width} more columns" if frame.width > shown.width else ""
     return f"{head}\n{body}{more}" if cells else "no rows"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
+from platform_assets.declarations.backtest import Backtest
 from platform_assets.declarations.catalogue import calendar
 from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model, Outcomes, Predictions
@@ -46,7 +47,7 @@ class Check:
     blocking: bool
 
 
-def checks_of(declaration: Declaration) -> tuple[Check, ...]:
+def checks_of(declaration: Declaration) -> tuple[Check, ...]:  # noqa: C901 - one branch a kind
     """The checks of a declaration, in the order in which they are made."""
     contract = Check(
         name=CONTRACT,
@@ -80,6 +81,9 @@ def checks_of(declaration: Declaration) -> tuple[Check, ...]:
     elif isinstance(declaration, Promotion):
         asks = "Is the newest version champion, equal to it or set aside by hand? If not, the champion stays."
         return (Check(name=PROMOTED, asks=asks, blocking=False),)
+    elif isinstance(declaration, Backtest):
+        asks = "Does the model beat every declared baseline in every month?"
+        return (Check(name=BEATS_BASELINES, asks=asks, blocking=False), not_empty, complete)
     elif isinstance(declaration, Predictions):
         asks = "Has every row of the view a probability between 0 and 1, within its interval if it has one?"
         scored = Check(name=EVERY_ROW_SCORED, asks=asks, blocking=True)
@@ -127,7 +131,7 @@ def days_complete(days: Daily, materialized: set[date | None], run: Run) -> Chec
     of an old day would hide that the newest is missing; this check looks at the days.
     """
     closed = days.closed_until(run.now)
-    wanted = set(closed) if closed is not None else set()
+    wanted = set(days.among(closed)) if closed is not None else set()
     missing = {day for day in wanted if day not in materialized}
     ranges = day_ranges(missing)
     said = f"All {len(wanted)} days are materialized."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 
 from platform_assets.declarations.models import Model
 
@@ -16,12 +16,23 @@ CALIBRATING = ("scikit-learn", "scipy")
 """Those that decide the bits of an isotonic or straight line besides; Venn-Abers needs neither."""
 
 
-def environment(model: Model) -> dict[str, str]:
-    """The libraries that a model needs with their versions, the machine and its threads, as tags of a version."""
-    calibrating = CALIBRATING if model.calibration in ("isotonic", "platt") or model.interval is not None else ()
+def environment(model: Model | None = None) -> dict[str, str]:
+    """The libraries with their versions, the machine and its threads, as tags of a model version.
+
+    Args:
+        model: whose libraries; None for what its trees alone need.
+    """
+    lines = model is not None and (model.calibration in ("isotonic", "platt") or model.interval is not None)
+    calibrating = CALIBRATING if lines else ()
     return {
         **{f"{PREFIX}{library}": version(library) for library in (*LIBRARIES, *calibrating)},
         f"{PREFIX}python": platform.python_version(),
         f"{PREFIX}machine": f"{platform.system()} {platform.machine()}",
         THREADS: str(os.cpu_count() or 1),
     }
+
+
+def installed() -> dict[str, str]:
+    """Every library that is installed, with its version, in order of the names."""
+    found = {d.metadata["Name"].lower(): d.version for d in distributions() if d.metadata["Name"]}
+    return dict(sorted(found.items()))

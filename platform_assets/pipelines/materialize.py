@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from platform_assets.declarations.backtest import Backtest
 from platform_assets.declarations.catalogue import Catalogue, calendar
 from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model, Outcomes, Predictions
@@ -12,7 +13,7 @@ from platform_assets.declarations.monitor import Monitor
 from platform_assets.declarations.names import asset_name, table_folder
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.tables import FeatureGroup, Label, Source
-from platform_assets.declarations.times import Days
+from platform_assets.declarations.times import Days, Monthly
 from platform_assets.declarations.views import FeatureView, TrainingDataset
 from platform_assets.errors import PartitionError, PlatformError
 from platform_assets.lake import ledger
@@ -23,6 +24,7 @@ from platform_assets.pipelines.inference import predict
 from platform_assets.pipelines.monitoring import judge_predictions
 from platform_assets.pipelines.promotion import promote
 from platform_assets.pipelines.run import Materialization, Platform, Run
+from platform_assets.pipelines.training.backtesting import backtest
 from platform_assets.pipelines.training.dataset import build_training_dataset
 from platform_assets.pipelines.training.train import train
 from platform_assets.pipelines.whereabouts import whereabouts
@@ -78,6 +80,7 @@ def _dispatch(
         Label: compute_labels,
         FeatureView: compute_view,
         Predictions: predict,
+        Backtest: backtest,
         Outcomes: judge_predictions,
         Monitor: watch,
     }
@@ -95,7 +98,8 @@ def _check_days(catalogue: Catalogue, declaration: Declaration, days: Days | Non
         raise PartitionError(msg)
     if own is not None:
         if days is None:
-            msg = f"{name} is cut into days; say which, for example {own.first}"
+            cut = "months" if isinstance(own, Monthly) else "days"
+            msg = f"{name} is cut into {cut}; say which, for example {own.first}"
             raise PartitionError(msg)
         try:
             own.require(days)

@@ -205,7 +205,7 @@ def _candidates(
     if own is None:
         return {None} if _can_be_made(platform, catalogue, declaration, materialized) else set()
     closed = own.closed_until(now)
-    days = set(closed) if closed is not None else set()
+    days = set(own.among(closed)) if closed is not None else set()
     if isinstance(declaration, Source):
         landed_days = platform.landing.days(declaration.name) & days
         waiting[declaration.name] = len(days) - len(landed_days)
@@ -293,8 +293,7 @@ def _stale_by_input(
         if isinstance(declaration, TrainingDataset):
             kept = {day: version for day, version in last.by_day.items() if day is None or day in declaration.days}
             last = replace(last, by_day=kept)
-        extent = reach(declaration, read)
-        by_day = None if extent is None else _newest_reached(extent, last.by_day)
+        by_day = _newest_by_day(declaration, read, behind, last.by_day)
         always = max((last.by_day.get(day, -1) for day in days_always_read(declaration) or ()), default=-1)
         for day, then in behind.items():
             newest = last.newest if by_day is None or day is None else max(by_day.get(day, -1), last.unsaid, always)
@@ -315,6 +314,23 @@ def _followed(catalogue: Catalogue, declaration: Declaration) -> Sequence[Declar
     if isinstance(declaration, Predictions) and declaration.version is not None:
         return [read for read in inputs if not isinstance(read, Model | Promotion)]
     return inputs
+
+
+def _newest_by_day(
+    declaration: Declaration, read: Declaration, days: Collection[date | None], changed: Mapping[date | None, int]
+) -> Mapping[date, int] | None:
+    """For each of `days` the newest version that changed a day which it reads; None where either has no days."""
+    extent = reach(declaration, read)
+    if extent is not None:
+        return _newest_reached(extent, changed)
+    if calendar(declaration) is None or calendar(read) is None:
+        return None
+    newest = {}
+    for day in days:
+        reached = None if day is None else days_read(declaration, read, Days(day, day))
+        if day is not None and reached is not None:
+            newest[day] = max((version for of, version in changed.items() if of in reached), default=-1)
+    return newest
 
 
 def _newest_reached(extent: Reach, changed: Mapping[date | None, int]) -> dict[date, int]:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from platform_assets.compute.comparison import Comparison, by_slice, calibration_error, compare
-from platform_assets.compute.metrics import Averages, Performance, performance
+from platform_assets.compute.metrics import Performance, performance
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.names import table_folder
 from platform_assets.declarations.promotion import Promotion
@@ -36,6 +36,7 @@ from platform_assets.pipelines.leaks import not_too_good, splits_apart
 from platform_assets.pipelines.plots import picture_of_comparison
 from platform_assets.pipelines.run import CheckResult, Inputs, Materialization, Platform, Run, enter
 from platform_assets.pipelines.staleness import staleness
+from platform_assets.pipelines.training.baselines import said_by_baselines
 from platform_assets.registry.models import LoadedModel
 
 Floats = npt.NDArray[np.float64]
@@ -137,7 +138,7 @@ def _judge(
         )
         return _Judged(verdict=EQUAL, reasons=reasons, table=pl.DataFrame())
     found = performance(scored.truth, scored.challenger)
-    reasons.append(_beats_baselines(promotion, rows, scored, found))
+    reasons.append(_beats_baselines(promotion, rows, scored, found, run))
     compared = None
     if scored.champion is not None:
         compared = compare(
@@ -199,14 +200,10 @@ def _fresh(platform: Platform, catalogue: Catalogue, promotion: Promotion, run: 
     return Reason(name="up to date", passed=False, said=f"The model is stale: {', '.join(found.reasons)}.")
 
 
-def _beats_baselines(promotion: Promotion, rows: pl.DataFrame, scored: _Scored, found: Performance) -> Reason:
-    label = promotion.model.training.label.value
+def _beats_baselines(promotion: Promotion, rows: pl.DataFrame, scored: _Scored, found: Performance, run: Run) -> Reason:
     learned = rows.filter(pl.col(SPLIT).is_in(["fit", "select"]))
-    declared = {"the base rate": (), **{name: tuple(by) for name, by in promotion.model.baselines.items()}}
-    rivals = {
-        name: performance(scored.truth, Averages.fit(learned, by=by, label=label).predict(scored.rows))
-        for name, by in declared.items()
-    }
+    said = said_by_baselines(promotion.model, learned, scored.rows, run=run)
+    rivals = {name: performance(scored.truth, probability) for name, probability in said.items()}
     best, lowest = min(((name, r.log_loss) for name, r in rivals.items()), key=lambda pair: pair[1])
     highest = max(rival.auc or 0.0 for rival in rivals.values())
     return Reason(

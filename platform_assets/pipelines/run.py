@@ -78,6 +78,8 @@ class Materialization:
         checks: the checks that were made on the way.
         facts: further figures worth showing, by name.
         pictures: plots as PNG, by name.
+        tables: small tables worth showing, by name.
+        card: what it is, in a few lines of Markdown; "" where the figures say it all.
     """
 
     declaration: Declaration
@@ -94,6 +96,8 @@ class Materialization:
     changed: Sequence[Days] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     pictures: Mapping[str, bytes] = field(default_factory=dict)
+    tables: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    card: str = ""
 
     @property
     def row_count(self) -> int:

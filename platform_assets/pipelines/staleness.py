@@ -18,7 +18,7 @@ from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model
 from platform_assets.declarations.names import asset_name, table_folder
 from platform_assets.declarations.tables import Source
-from platform_assets.declarations.times import Days, day_ranges
+from platform_assets.declarations.times import Days, Monthly, day_ranges
 from platform_assets.declarations.views import TrainingDataset
 from platform_assets.lake import ledger
 from platform_assets.lake.repair import LOST
@@ -37,7 +37,7 @@ class Staleness:
 
     Attributes:
         name: the declaration.
-        unit: what is counted: days, rows of a training dataset, or the whole of it.
+        unit: what is counted: days, months, rows of a training dataset, or the whole of it.
         stale: how many are stale.
         total: of how many.
         days: the stale days as ranges (of a training dataset, days of its view, also those it has no row of yet).
@@ -46,7 +46,7 @@ class Staleness:
     """
 
     name: str
-    unit: Literal["day", "row", "whole"]
+    unit: Literal["day", "month", "row", "whole"]
     stale: int
     total: int
     days: tuple[Days, ...] = ()
@@ -120,7 +120,7 @@ def _of(
         return Staleness(name=declaration.name, unit="whole", stale=len(stale), total=1, reasons=reasons)
     return Staleness(
         name=declaration.name,
-        unit="day",
+        unit="month" if isinstance(calendar(declaration), Monthly) else "day",
         stale=len(stale),
         total=len(entries),
         days=tuple(day_ranges({day for day in stale if day is not None})),
@@ -222,14 +222,14 @@ def _reasons(
 
 
 def _say(found: Staleness) -> str:
-    what = {"day": "days", "row": "training rows", "whole": ""}[found.unit]
+    what = {"day": "days", "month": "months", "row": "training rows", "whole": ""}[found.unit]
     why = "; ".join(found.reasons)
     if not found.reasons:
         return f"All {found.total:,} {what} are up to date." if what else "Up to date."
     if found.unit == "whole":
         return f"Stale: {why}."
-    if found.unit == "day":
-        return f"{found.stale} of {found.total} days {'is' if found.stale == 1 else 'are'} stale ({say_days(found.days)}): {why}."
+    if found.unit in ("day", "month"):
+        return f"{found.stale} of {found.total} {what} {'is' if found.stale == 1 else 'are'} stale ({say_days(found.days)}): {why}."
     may = "" if found.allowed is None else f", {_percent(found.allowed)} may be"
     if not found.stale:
         return f"None of the {found.total:,} training rows is stale, but others may have come{may}: {why}."

@@ -156,7 +156,7 @@ def _declared(catalogue: Catalogue, holds: Mapping[str, tuple[str, ...]]) -> lis
     """The declared models with such a column among their inputs, or in a baseline that they have to beat."""
     found = []
     for model in catalogue.of_kind(Model):
-        taken = {*model.inputs, *(column for columns in model.baselines.values() for column in columns)}
+        taken = {*model.inputs, *(column for columns in model.averages.values() for column in columns)}
         has = tuple(column for column in holds.get(model.training.view.name, ()) if column in taken)
         if has:
             full = registered_model(catalogue.name, model.name)

@@ -19,14 +19,18 @@ from platform_assets.compute.classifier import Classifier
 from platform_assets.compute.preparation import Preparation
 from platform_assets.declarations.names import registered_model
 from platform_assets.errors import ModelError
+from platform_assets.registry.evidence import Evidence, log_evidence
 
 if TYPE_CHECKING:
     import lightgbm
     from mlflow import MlflowClient
+    from mlflow.models.model import ModelInfo
 
 CHAMPION = "champion"
 _PREPARATION = "preparation"
 _AFTER = "after_the_trees"
+_EXISTS = "RESOURCE_ALREADY_EXISTS"
+_LONGEST_DESCRIPTION = 5_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,17 +213,29 @@ class Registry:
             )
         return self._cache[full, version]
 
+    def experiment(self, catalogue: str) -> str:
+        """The id of the catalogue's experiment in MLflow, which is made where there is none."""
+        from mlflow.exceptions import MlflowException
+
+        found = self.client.get_experiment_by_name(catalogue)
+        if found:
+            return str(found.experiment_id)
+        try:
+            where = self.artifacts.absolute().as_uri()
+            return str(self.client.create_experiment(catalogue, artifact_location=where))
+        except MlflowException as error:
+            made = self.client.get_experiment_by_name(catalogue)
+            if error.error_code != _EXISTS or made is None:
+                raise
+            return str(made.experiment_id)  # another process was faster
+
     @contextmanager
     def run(self, catalogue: str, *, name: str, tags: Mapping[str, str], description: str) -> Iterator[str]:
         """One MLflow run in the catalogue's experiment; FAILED when the body raises."""
         client = self.client
-        found = client.get_experiment_by_name(catalogue)
-        experiment = (
-            found.experiment_id
-            if found
-            else client.create_experiment(catalogue, artifact_location=self.artifacts.absolute().as_uri())
+        run = client.create_run(
+            self.experiment(catalogue), run_name=name, tags={**tags, "mlflow.note.content": description}
         )
-        run = client.create_run(experiment, run_name=name, tags={**tags, "mlflow.note.content": description})
         try:
             yield run.info.run_id
         except BaseException:
@@ -235,13 +251,12 @@ class Registry:
         name: str,
         classifier: Classifier,
         example: pl.DataFrame,
-        parameters: Mapping[str, Any],
-        metrics: Mapping[str, float],
-        pictures: Mapping[str, bytes],
-        documents: Mapping[str, str],
+        evidence: Evidence,
         tags: Mapping[str, str],
     ) -> Logged:
-        """Log everything about a model to its run and register it as a new version.
+        """Log everything about a model to its run, and only then register it as a new version.
+
+        So a version is never there without its evidence, wherever it is interrupted.
 
         Args:
             run_id: the run, still open.
@@ -249,35 +264,31 @@ class Registry:
             name: the declared model's name.
             classifier: what was fitted; what stands before and after the trees is stored in the model's own metadata.
             example: a few input rows as the feature view holds them.
-            parameters: how it was fitted.
-            metrics: figures by name.
-            pictures: PNG files by name.
-            documents: text files by name.
+            evidence: what speaks for it.
             tags: put on the registered version.
         """
         import lightgbm
         import mlflow.lightgbm
         import pandas as pd
-        from mlflow.entities import Metric, Param
         from mlflow.models import infer_signature
 
-        client = self.client
-        client.log_batch(
-            run_id,
-            metrics=[Metric(key, value, 0, 0) for key, value in metrics.items()],
-            params=[Param(key, str(value)) for key, value in parameters.items()],
-        )
-        for title, text in documents.items():
-            client.log_text(run_id, text, title)
-        for title, png in pictures.items():
-            client.log_image(run_id, _pixels(png), artifact_file=f"plots/{title.replace(' ', '_')}.png")
+        log_evidence(self.client, run_id, evidence)
         full = registered_model(catalogue, name)
         encoded = pd.DataFrame(classifier.preparation.encode(example), columns=list(classifier.preparation.inputs))
         mlflow.set_tracking_uri(self.tracking_uri)  # another registry of this process may have moved it
-        with _quiet(), mlflow.start_run(run_id=run_id):
+        # Told the run by its id: MLflow's own `start_run` would call it finished before there is a version.
+        made = self.client.create_logged_model(
+            self.client.get_run(run_id).info.experiment_id,
+            name=name,
+            source_run_id=run_id,
+            params={key: str(value) for key, value in evidence.parameters.items()},
+        )
+        with _quiet():
             info = mlflow.lightgbm.log_model(
                 classifier.booster,
                 name=name,
+                run_id=run_id,
+                model_id=made.model_id,
                 signature=infer_signature(encoded, np.zeros(len(encoded))),
                 input_example=encoded,
                 pip_requirements=[f"lightgbm=={lightgbm.__version__}", f"mlflow=={mlflow.__version__}"],
@@ -286,26 +297,38 @@ class Registry:
                     _AFTER: json.dumps(classifier.after_the_trees()),
                 },
             )
-        if not client.search_registered_models(f"name = '{full}'"):
+        version = register(self.client, full, info, run_id=run_id, tags=tags, description=evidence.card)
+        return Logged(version=version, run_id=run_id, uri=f"models:/{full}/{version}")
+
+
+def register(
+    client: MlflowClient, full: str, logged: ModelInfo, *, run_id: str, tags: Mapping[str, str], description: str
+) -> int:
+    """Make a logged model the next version of its name, with its tags and description in one step."""
+    from mlflow.exceptions import MlflowException
+
+    if not client.search_registered_models(f"name = '{full}'"):
+        try:
             client.create_registered_model(full)
-        made = client.create_model_version(
-            full, source=info.model_uri, run_id=run_id, model_id=info.model_id, tags=dict(tags), await_creation_for=None
-        )
-        return Logged(version=int(made.version), run_id=run_id, uri=f"models:/{full}/{made.version}")
+        except MlflowException as error:
+            if error.error_code != _EXISTS:  # another process was faster
+                raise
+    made = client.create_model_version(
+        full,
+        source=logged.model_uri,
+        run_id=run_id,
+        model_id=logged.model_id,
+        tags=dict(tags),
+        description=description[:_LONGEST_DESCRIPTION],  # Postgres refuses more
+        await_creation_for=None,
+    )
+    return int(made.version)
 
 
 def _classifier(stored: Mapping[str, Any], booster: lightgbm.Booster) -> Classifier:
     """What was stored around the trees; versions from before calibration have nothing after them."""
     preparation = Preparation.from_dict(json.loads(stored[_PREPARATION]))
     return Classifier.restore(preparation, booster, json.loads(stored.get(_AFTER, "{}")))
-
-
-def _pixels(png: bytes) -> npt.NDArray[np.uint8]:
-    import io
-
-    from PIL import Image
-
-    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
 
 
 @contextmanager

@@ -6,9 +6,7 @@ when it has finished; one that was killed left nothing, and is made again as it 
 
 from __future__ import annotations
 
-import fcntl
 import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from platform_assets.declarations.names import registered_model
 from platform_assets.errors import ModelError
+from platform_assets.registry.locks import locked
 
 if TYPE_CHECKING:
     import optuna
 
 _SUFFIX = ".journal"
-_PAUSE = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +56,6 @@ def study_folder(root: Path, catalogue: str, model: str) -> Path:
 def open_study(folder: Path, key: str, *, wait: Callable[[], None]) -> Iterator[StudyFile]:
     """Open the study of `key` in a model's folder, or begin it; of one model, one process at a time.
 
-    The kernel lets the lock go when its holder dies, however it dies.
-
     Args:
         folder: of the model's studies.
         key: what the study follows from, as a hash.
@@ -68,10 +64,8 @@ def open_study(folder: Path, key: str, *, wait: Callable[[], None]) -> Iterator[
     Raises:
         ModelError: when the file is no study of ours.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{key}{_SUFFIX}"
-    with (folder / "lock").open("a") as lock:
-        _take(lock.fileno(), wait)
+    with locked(folder / "lock", wait=wait):
         _drop_what_is_torn(path)
         yield StudyFile(path=path, study=_load(path, key))
 
@@ -94,20 +88,6 @@ def _load(path: Path, key: str) -> optuna.Study:
         msg = f"the study {path} has a trial {unfinished[0]} that somebody else began; remove it, and it begins anew"
         raise ModelError(msg)
     return study
-
-
-def _take(lock: int, wait: Callable[[], None]) -> None:
-    told = False
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if not told:
-                wait()
-            told = True
-            time.sleep(_PAUSE)
-        else:
-            return
 
 
 def _drop_what_is_torn(path: Path) -> None:

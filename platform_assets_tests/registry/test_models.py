@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import lightgbm
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from platform_assets.compute.classifier import Classifier
 from platform_assets.compute.preparation import Preparation
 from platform_assets.errors import ModelError
+from platform_assets.registry.evidence import Evidence
 from platform_assets.registry.models import Logged, Registry
 from platform_assets_tests import shop
 
@@ -46,10 +48,12 @@ def log(registry: Registry, *, upwards: bool = True, name: str = "late") -> Logg
             name=name,
             classifier=Classifier(booster=booster, preparation=preparation),
             example=ROWS.head(3),
-            parameters={"rounds": 5},
-            metrics={"report_auc": 0.75},
-            pictures={},
-            documents={"note.txt": "a note"},
+            evidence=Evidence(
+                logged_at=shop.NOW,
+                parameters={"rounds": 5},
+                metrics={"report_auc": 0.75},
+                documents={"note.txt": "a note"},
+            ),
             tags={"learned_until": "2024-04-01"},
         )
 
@@ -71,6 +75,21 @@ def test_versions_count_up_and_the_champion_is_whoever_was_crowned(registry: Reg
     assert registry.champion("shop", "late") == 2
     registry.crown("shop", "late", 1)
     assert registry.champion("shop", "late") == 1
+
+
+def test_two_that_are_first_at_once_both_register(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each looks before the other has made the experiment and the name, and makes them after it."""
+    other = Registry(registry.root)
+    looked = {"get_experiment_by_name": registry.client.get_experiment_by_name}
+
+    def too_early(name: str) -> None:
+        monkeypatch.setattr(registry.client, "get_experiment_by_name", looked["get_experiment_by_name"])
+        other.experiment(name)
+
+    monkeypatch.setattr(registry.client, "get_experiment_by_name", too_early)
+    monkeypatch.setattr(registry.client, "search_registered_models", lambda _: [])
+    assert log(registry).version == 1
+    assert log(registry).version == 2
 
 
 def test_a_model_comes_back_as_it_was(registry: Registry) -> None:
@@ -138,6 +157,10 @@ def test_what_was_logged_lies_beside_the_database(registry: Registry) -> None:
     assert experiment is not None
     assert experiment.artifact_location == registry.artifacts.as_uri()
     assert Path(registry.client.download_artifacts(logged.run_id, "note.txt")).read_text() == "a note"
+    source = registry.client.get_model_version("shop.late", str(logged.version)).source
+    model = registry.client.get_logged_model(str(source).removeprefix("models:/"))
+    assert (model.experiment_id, model.source_run_id) == (experiment.experiment_id, logged.run_id)
+    assert model.artifact_location.startswith(registry.artifacts.as_uri())
 
 
 def test_the_champion_of_the_shop_carries_what_it_was_made_of(finished_shop: Path) -> None:
@@ -146,3 +169,25 @@ def test_the_champion_of_the_shop_carries_what_it_was_made_of(finished_shop: Pat
     assert tags["training_dataset"] == "shop/returns_dataset"
     assert tags["training_dataset_version"] == "0"
     assert tags["fingerprint"] == shop.CATALOGUE.fingerprints["return_model"]
+
+
+def test_the_run_is_still_open_and_whole_when_the_version_is_made(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So whoever is interrupted before leaves no version, and no run that is said to be finished."""
+    import platform_assets.registry.models as module
+
+    seen = []
+
+    def interrupted(client: Any, full: str, logged: Any, *, run_id: str, **_: Any) -> int:
+        seen.append((client.get_run(run_id).info.status, {file.path for file in client.list_artifacts(run_id)}))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "register", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        log(registry)
+    assert seen == [("RUNNING", {"note.txt"})]
+    assert registry.newest("shop", "late") is None
+    experiment = registry.client.get_experiment_by_name("shop")
+    assert experiment is not None
+    assert [run.info.status for run in registry.client.search_runs([experiment.experiment_id])] == ["FAILED"]

@@ -9,6 +9,7 @@ from platform_assets.defs.flights.outcome import flight_outcome
 from platform_assets.defs.flights.sources import SOURCES
 from platform_assets.defs.flights.view import (
     flights_asked,
+    late_arrival_backtest,
     late_arrival_drift,
     late_arrival_model,
     late_arrival_outcomes,
@@ -33,6 +34,7 @@ CATALOGUE = Catalogue(
         flights_asked,
         late_arrivals,
         late_arrival_model,
+        late_arrival_backtest,
         late_arrival_promotion,
         late_arrival_predictions,
         late_arrival_outcomes,

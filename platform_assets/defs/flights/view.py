@@ -8,7 +8,8 @@ import dataframely as dy
 import polars as pl
 
 from platform_assets.compute.windows import minutes
-from platform_assets.declarations.models import Costs, LightGBM, Model, Outcomes, Predictions
+from platform_assets.declarations.backtest import Backtest
+from platform_assets.declarations.models import Costs, LightGBM, Logistic, Model, Outcomes, Predictions
 from platform_assets.declarations.monitor import Monitor, TrainedOn
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.times import before, within
@@ -112,6 +113,8 @@ late_arrival_model = Model(
     name="late_arrival_model",
     description="Probability that a flight arrives 30 minutes late or more, asked one hour before departure.",
     training=late_arrivals,
+    # A study of 30 trials that began here (six settings, November 2026) came to 0.0004 less log loss on select, and
+    # on report to a difference that its interval does not tell from none: -0.0001, from -0.0008 to 0.0006.
     learner=LightGBM(
         parameters={
             "learning_rate": 0.06,
@@ -141,10 +144,22 @@ late_arrival_model = Model(
         "origin_flights_in_day",
     ],
     categories=["carrier", "origin", "destination", "aircraft_rotation__last_leg_destination"],
-    baselines={"carrier and hour averages": ["carrier", "scheduled_hour"]},
+    baselines={"carrier and hour averages": ["carrier", "scheduled_hour"], "a linear model": Logistic()},
     interval=0.9,
     # Another connection is looked up in ten minutes at the desk, or in forty with the passengers queueing at it.
     costs=Costs(false_alarm=10, miss=40, unit="minutes of the connections desk"),
+    freshness=within(days=40),
+    owners=_OWNERS,
+    tags=_TAGS,
+)
+
+late_arrival_backtest = Backtest(
+    name="late_arrival_backtest",
+    description="How good the model would have been in each month of the summer, before the months of its report.",
+    model=late_arrival_model,
+    first=date(2013, 6, 1),
+    last=date(2013, 8, 31),
+    select=timedelta(days=28),
     freshness=within(days=40),
     owners=_OWNERS,
     tags=_TAGS,

@@ -15,7 +15,7 @@ from platform_assets.compute.costs import costs_of
 from platform_assets.compute.metrics import performance
 from platform_assets.compute.uncertainty import Bounds, bounds_of_mean
 from platform_assets.declarations.models import Costs, Model
-from platform_assets.pipelines.training.evidence import CONFIDENCE, DRAWS
+from platform_assets.pipelines.training.baselines import CONFIDENCE, DRAWS
 from platform_assets.pipelines.training.fitting import FittedModel, days_of
 
 if TYPE_CHECKING:

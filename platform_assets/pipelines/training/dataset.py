@@ -12,13 +12,15 @@ import polars as pl
 from platform_assets.compute.splits import split_by_time
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.names import DAY
+from platform_assets.declarations.times import Days
 from platform_assets.declarations.views import PREDICTION_TIME, SPLIT, TrainingDataset
 from platform_assets.pipelines.checks import SPLITS_FILLED
 from platform_assets.pipelines.leaks import not_too_good, splits_apart
 from platform_assets.pipelines.publish import publish
 from platform_assets.pipelines.run import CheckResult, Inputs, Materialization, Platform, Run
 
-_MATURED = "__matured"
+MATURED = "__matured"
+"""When the label of a row was known, while the rows are divided."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,19 +53,12 @@ def divide_labelled(dataset: TrainingDataset, inputs: Inputs, *, now: datetime) 
         now: labels that were not known at this instant (UTC) have not come yet.
     """
     calendar, split, label = dataset.view.partitions, dataset.split, dataset.label
-    days = dataset.days
-    labels = (
-        inputs.scan(label.name, days=days)
-        .select(*label.keys, label.value, label.known_at.expr().alias(_MATURED))
-        .filter(pl.col(_MATURED) <= now)
-    )
-    asked = inputs.scan(dataset.view.name, days=days).drop(DAY)
-    labelled = asked.join(labels, on=list(label.keys), how="left", maintain_order="left").collect()
+    labelled = label_rows(dataset, inputs, dataset.days, now=now)
     divided = (
         split_by_time(
             labelled.lazy().filter(pl.col(label.value).is_not_null()),
             at=PREDICTION_TIME,
-            matured=_MATURED,
+            matured=MATURED,
             select_from=calendar.start_of(split.select_from),
             report_from=calendar.start_of(split.report_from),
             report_until=calendar.start_of(split.report_until + timedelta(days=1)),
@@ -73,12 +68,12 @@ def divide_labelled(dataset: TrainingDataset, inputs: Inputs, *, now: datetime) 
         .sort(PREDICTION_TIME, *label.keys)
         .collect()
     )
-    leaks = [splits_apart(dataset, divided, _MATURED), not_too_good(dataset, divided)]
-    rows = divided.drop(_MATURED)
+    leaks = [splits_apart(dataset, divided, MATURED), not_too_good(dataset, divided)]
+    rows = divided.drop(MATURED)
     counts = dict(rows.group_by(SPLIT).len().iter_rows())
     positives = dict(rows.group_by(SPLIT).agg(pl.col(label.value).mean()).iter_rows())
-    undecided = labelled.select((pl.col(label.value).is_null() & pl.col(_MATURED).is_not_null()).sum()).item()
-    immature = labelled.get_column(_MATURED).is_null().sum()
+    undecided = labelled.select((pl.col(label.value).is_null() & pl.col(MATURED).is_not_null()).sum()).item()
+    immature = labelled.get_column(MATURED).is_null().sum()
     empty = [part for part in ("fit", "select", "report") if not counts.get(part)]
     check = CheckResult(
         name=SPLITS_FILLED,
@@ -98,3 +93,22 @@ def divide_labelled(dataset: TrainingDataset, inputs: Inputs, *, now: datetime) 
         "left out: gap between the parts": len(labelled) - len(rows) - undecided - immature,
     }
     return DividedRows(rows=rows, checks=(check, *leaks), facts=facts)
+
+
+def label_rows(dataset: TrainingDataset, inputs: Inputs, days: Days, *, now: datetime) -> pl.DataFrame:
+    """The rows of the view on `days`, with their label and when it was known (`MATURED`); null where it has not come.
+
+    Args:
+        dataset: whose view and label.
+        inputs: their versions.
+        days: which.
+        now: labels that were not known at this instant (UTC) have not come yet.
+    """
+    label = dataset.label
+    labels = (
+        inputs.scan(label.name, days=days)
+        .select(*label.keys, label.value, label.known_at.expr().alias(MATURED))
+        .filter(pl.col(MATURED) <= now)
+    )
+    asked = inputs.scan(dataset.view.name, days=days).drop(DAY)
+    return asked.join(labels, on=list(label.keys), how="left", maintain_order="left").collect()

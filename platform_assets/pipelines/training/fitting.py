@@ -36,17 +36,25 @@ class FittedModel:
         parts: the rows of the training dataset by part.
         truth: their outcomes, 0 or 1.
         learned: how many rows it has learned from.
-        chosen: how good the one that stopped on *select* was there, before calibration.
+        held: what the one that stopped on *select* said of each row there, before calibration.
+        chosen: how good that was.
+        learning: the log loss (nats) of each part after each tree of the one that stopped on *select*.
+        kept_trees: how many trees of it were kept.
     """
 
     classifier: Classifier
     parts: Mapping[str, pl.DataFrame]
     truth: Mapping[str, npt.NDArray[np.float64]]
     learned: int
+    held: npt.NDArray[np.float64]
     chosen: Performance
+    learning: Mapping[str, Sequence[float]]
+    kept_trees: int
 
 
-def fit(model: Model, dataset: pl.LazyFrame, *, run: Run, threads: int | None = None) -> FittedModel:
+def fit(
+    model: Model, dataset: pl.LazyFrame, *, run: Run, threads: int | None = None, beside: Sequence[str] = ()
+) -> FittedModel:
     """Fit on *fit*, stop early and calibrate on *select*; it registers nothing.
 
     Calibration and band are fitted to what the trees of *fit* alone say of *select*. Where they are then fitted
@@ -57,13 +65,14 @@ def fit(model: Model, dataset: pl.LazyFrame, *, run: Run, threads: int | None = 
         dataset: the rows of its training dataset.
         run: where progress is said.
         threads: how many LightGBM uses; None for as many as the machine has.
+        beside: columns that the parts carry too; nothing is learned from them.
 
     Raises:
         ModelError: when the training dataset has no rows to learn from or to be judged by.
     """
     label = model.training.label.value
-    spine = [c for columns in model.baselines.values() for c in columns]
-    wanted = list(dict.fromkeys([*model.inputs, *spine, label, SPLIT, PREDICTION_TIME]))
+    spine = [c for columns in model.averages.values() for c in columns]
+    wanted = list(dict.fromkeys([*model.inputs, *spine, *beside, label, SPLIT, PREDICTION_TIME]))
     rows = dataset.select(wanted).collect()
     parts = {str(key[0]): part for key, part in rows.group_by(SPLIT, maintain_order=True)}
     for part in ("fit", "select", "report"):
@@ -75,6 +84,7 @@ def fit(model: Model, dataset: pl.LazyFrame, *, run: Run, threads: int | None = 
     truth = {part: frame.get_column(label).cast(pl.Float64).to_numpy() for part, frame in parts.items()}
     preparation = Preparation.fit(parts["fit"], inputs=model.inputs, categories=model.categories)
     run.say(f"fitting on {len(parts['fit']):,} rows of {len(model.inputs)} inputs")
+    losses: dict[str, dict[str, list[float]]] = {}
     booster = fit_lightgbm(
         model.learner,
         preparation,
@@ -83,7 +93,9 @@ def fit(model: Model, dataset: pl.LazyFrame, *, run: Run, threads: int | None = 
         (parts["select"], truth["select"]),
         run=run,
         threads=threads,
+        losses=losses,
     )
+    trees = booster.best_iteration if booster.best_iteration > 0 else booster.num_trees()
     held = np.asarray(booster.predict(preparation.encode(parts["select"])))
     chosen = performance(truth["select"], held)
     calibration = None if model.calibration is None else fit_calibration(model.calibration, held, truth["select"])
@@ -94,7 +106,6 @@ def fit(model: Model, dataset: pl.LazyFrame, *, run: Run, threads: int | None = 
     learned = parts["fit"]
     if model.learner.refit:
         learned = pl.concat([parts["fit"], parts["select"]])
-        trees = booster.best_iteration if booster.best_iteration > 0 else booster.num_trees()
         run.say(f"fitting {trees} trees anew on {len(learned):,} rows")
         preparation = Preparation.fit(learned, inputs=model.inputs, categories=model.categories)
         booster = fit_lightgbm(
@@ -117,7 +128,10 @@ def fit(model: Model, dataset: pl.LazyFrame, *, run: Run, threads: int | None = 
         parts=parts,
         truth=truth,
         learned=len(learned),
+        held=held,
         chosen=chosen,
+        learning={part: found["binary_logloss"] for part, found in losses.items()},
+        kept_trees=trees,
     )
 
 
@@ -137,6 +151,7 @@ def fit_lightgbm(
     run: Run,
     threads: int | None = None,
     watch: Sequence[Callable[[lightgbm.callback.CallbackEnv], None]] = (),
+    losses: dict[str, dict[str, list[float]]] | None = None,
 ) -> lightgbm.Booster:
     """Grow the trees: the same bits for the same rows, settings and machine.
 
@@ -149,6 +164,7 @@ def fit_lightgbm(
         run: where progress is said.
         threads: how many are used; None for as many as the machine has.
         watch: called after every tree.
+        losses: where the log loss of *fit* and of the held rows is put down tree by tree; None for nowhere.
 
     Raises:
         ModelError: when settings are still to be tuned.
@@ -174,17 +190,20 @@ def fit_lightgbm(
         preparation.encode(rows), truth, feature_name=names, categorical_feature=categories, params=settings
     )
     callbacks = [_progress(run, learner.rounds), *watch]
-    judged = []
+    judged: dict[str, lightgbm.Dataset] = {}
+    if losses is not None:
+        judged["fit"] = learned  # early stopping passes over the rows that are learned from
+        callbacks.append(lightgbm.record_evaluation(losses))
     if held is not None:
-        judged = [lightgbm.Dataset(preparation.encode(held[0]), held[1], reference=learned)]
+        judged["select"] = lightgbm.Dataset(preparation.encode(held[0]), held[1], reference=learned)
         if learner.early_stopping is not None:
             callbacks.append(lightgbm.early_stopping(learner.early_stopping, verbose=False))
     return lightgbm.train(
         settings,
         learned,
         num_boost_round=learner.rounds,
-        valid_sets=judged,
-        valid_names=["select"] * len(judged),
+        valid_sets=list(judged.values()),
+        valid_names=list(judged),
         callbacks=callbacks,
     )
 

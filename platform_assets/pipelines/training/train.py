@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
+from typing import Any
 
-from platform_assets.compute.comparison import calibration_error
-from platform_assets.compute.metrics import performance
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.models import Model
-from platform_assets.declarations.names import asset_name
+from platform_assets.declarations.names import asset_name, table_folder
 from platform_assets.declarations.views import PREDICTION_TIME
 from platform_assets.lake import ledger
 from platform_assets.pipelines.environment import environment
 from platform_assets.pipelines.manifest import manifest
-from platform_assets.pipelines.plots import picture_of_model
 from platform_assets.pipelines.run import Inputs, Materialization, Platform, Run, enter
+from platform_assets.pipelines.training.baselines import compare_baselines
+from platform_assets.pipelines.training.card import model_card, with_origin_and_picture
 from platform_assets.pipelines.training.costs import (
     calibration_metrics,
     cost_facts,
@@ -23,9 +23,11 @@ from platform_assets.pipelines.training.costs import (
     costs_on_report,
     settings_after_the_trees,
 )
-from platform_assets.pipelines.training.evidence import baselines_on_report, beats_baselines, bounds_on_report, gains
+from platform_assets.pipelines.training.evidence import beats_baselines, explain, importance, measure
 from platform_assets.pipelines.training.fitting import fit
+from platform_assets.pipelines.training.logged import documents, learning_curves, metrics, pictures, tables
 from platform_assets.pipelines.training.tuning import tune
+from platform_assets.registry.evidence import Evidence, TableUsed
 
 
 def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> Materialization:
@@ -38,40 +40,67 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
         ModelError: when the training dataset has no rows to learn from or to be judged by.
     """
     inputs = Inputs.pin(platform, catalogue, model, None)
+    promotion = catalogue.promotion_of(model.name)
+    columns = model.training.view.schema.columns()
+    beside = () if promotion is None else tuple(name for name in promotion.slices if name in columns)
     rows = inputs.scan(model.training.name)
     tuned = tune(platform, catalogue, model, rows, run=run)
-    fitted = fit(replace(model, learner=tuned.learner), rows, run=run)
-    classifier, parts, truth = fitted.classifier, fitted.parts, fitted.truth
+    fitted = fit(replace(model, learner=tuned.learner), rows, run=run, beside=beside)
+    classifier, parts = fitted.classifier, fitted.parts
+    run.say("measuring")
     said = classifier.predict(parts["report"])
-    scores = said.probability
-    measured = {"select": fitted.chosen, "report": performance(truth["report"], scores)}
-    bounds = bounds_on_report(model, fitted, scores)
-    error = calibration_error(truth["report"], scores)
-    costs = costs_on_report(model, fitted, scores)
-    baselines = baselines_on_report(model, parts, truth)
-    check = beats_baselines(measured["report"], baselines)
+    compared = compare_baselines(model, fitted, said.probability, run=run)
+    measured = measure(
+        model,
+        fitted,
+        said.probability,
+        baselines=compared.on_report,
+        promotion=promotion,
+        threshold=classifier.threshold,
+    )
+    costs = costs_on_report(model, fitted, said.probability)
+    honesty = calibration_metrics(fitted, said)
+    explained = explain(model, fitted)
+    check = beats_baselines(measured.report, measured.baselines)
     asset = asset_name(catalogue.name, model.name)
-    until = parts["select"].get_column(PREDICTION_TIME).max()
     tags = {
         "dagster.run_id": run.run_id,
         "dagster.asset": asset,
-        "learned_until": str(until),
+        "learned_until": str(parts["select"].get_column(PREDICTION_TIME).max()),
         "fingerprint": catalogue.fingerprints[model.name],
+        "content_hash": classifier.digest,
         "training_dataset": asset_name(catalogue.name, model.training.name),
         "training_dataset_version": str(inputs.versions[model.training.name]),
         **environment(model),
     }
-    picture = picture_of_model(truth["report"], scores, gains(classifier))
-    metrics = {f"{part}_{name}": v for part, found in measured.items() for name, v in found.to_dict().items()}
-    metrics["report_calibration_error"] = error
-    metrics |= cost_metrics(costs)
-    honesty = calibration_metrics(fitted, said)
-    metrics |= honesty
-    metrics |= {f"report_{name}_{end}": v for name, b in bounds.items() for end, v in asdict(b).items()}
-    metrics |= {f"baseline_{name.replace(' ', '_')}_auc": found.auc or 0.5 for name, found in baselines.items()}
-    metrics |= tuned.metrics
-    pictures = {"report": picture, **tuned.pictures}
-    with platform.registry.run(catalogue.name, name=model.name, tags=tags, description=model.description) as run_id:
+    run.say("drawing")
+    drawn = {**pictures(model, fitted, measured, explained), **tuned.pictures}
+    made_of = _manifest(platform, catalogue, model, inputs)
+    card = model_card(catalogue, model, fitted, measured, run=run)
+    evidence = Evidence(
+        logged_at=run.now,
+        metrics={**metrics(measured), **cost_metrics(costs), **honesty, **tuned.metrics},
+        curves=learning_curves(fitted),
+        pictures=drawn,
+        parameters={
+            **tuned.learner.parameters,
+            "rounds": tuned.learner.rounds,
+            "early_stopping": tuned.learner.early_stopping,
+            "refit": tuned.learner.refit,
+            "seed": tuned.learner.seed,
+            "trees": classifier.booster.num_trees(),
+            **settings_after_the_trees(model),
+        },
+        documents={
+            **documents(fitted, measured, explained, manifest=made_of, environment=environment(model)),
+            **tuned.documents,
+            "candidates.csv": compared.table.write_csv(),
+            "model_card.md": with_origin_and_picture(card, asset, made_of, drawn["calibration"]),
+        },
+        tables=_tables_used(platform, model, made_of),
+        card=card,
+    )
+    with platform.registry.run(catalogue.name, name=model.name, tags=tags, description=card) as run_id:
         run.say("logging to MLflow")
         logged = platform.registry.log(
             run_id,
@@ -79,25 +108,10 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
             name=model.name,
             classifier=classifier,
             example=parts["report"].head(5),
-            metrics=metrics,
-            pictures=pictures,
+            evidence=evidence,
             tags=tags,
-            parameters={
-                **tuned.learner.parameters,
-                "rounds": tuned.learner.rounds,
-                "early_stopping": tuned.learner.early_stopping,
-                "refit": tuned.learner.refit,
-                "seed": tuned.learner.seed,
-                "trees": classifier.booster.num_trees(),
-                **settings_after_the_trees(model),
-            },
-            documents={
-                "manifest.json": json.dumps(_manifest(platform, catalogue, model, inputs), indent=2),
-                "preparation.json": json.dumps(classifier.preparation.to_dict(), indent=2),
-                **tuned.documents,
-            },
         )
-    is_champion = check.passed and catalogue.promotion_of(model.name) is None
+    is_champion = check.passed and promotion is None
     if is_champion:
         platform.registry.crown(catalogue.name, model.name, logged.version)
     facts = {
@@ -105,18 +119,18 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
         "MLflow run": logged.run_id,
         "trees": classifier.booster.num_trees(),
         "inputs": len(model.inputs),
-        "AUC on report": measured["report"].auc,
-        "log loss on report": measured["report"].log_loss,
-        "calibration error on report": error,
+        "AUC on report": measured.report.auc,
+        "log loss on report": measured.report.log_loss,
+        "calibration error on report": measured.calibration_error,
         **{name.replace("_", " ").replace("report ", "on report, "): value for name, value in honesty.items()},
         **cost_facts(model, costs),
         **{
-            f"{said} on report, 95% interval": f"{bounds[name].low:.4f} to {bounds[name].high:.4f}"
+            f"{said} on report, 95% interval": f"{measured.bounds[name].low:.4f} to {measured.bounds[name].high:.4f}"
             for name, said in (("auc", "AUC"), ("log_loss", "log loss"))
-            if name in bounds
+            if name in measured.bounds
         },
-        "AUC on select": measured["select"].auc,
-        **{f"AUC of {name}": found.auc for name, found in baselines.items()},
+        "AUC on select": measured.parts["select"].auc,
+        **{f"AUC of {name}": found.auc for name, found in measured.baselines.items()},
         **tuned.facts,
     }
     made = Materialization(
@@ -129,12 +143,45 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
         digest=classifier.digest,
         is_new=True,
         inputs=inputs.versions,
-        preview=gains(classifier).head(10),
+        preview=importance(classifier, explained).head(10),
         checks=[check],
         facts=facts,
-        pictures=pictures,
+        pictures=drawn,
+        tables={"candidates": compared.table, **tables(measured)},
+        card=card,
     )
     return enter(platform, catalogue, made, run)
+
+
+def _tables_used(platform: Platform, model: Model, made_of: Mapping[str, Any]) -> list[TableUsed]:
+    """The training dataset, told by its content, and the tables behind it, told by their versions."""
+    dataset = made_of["training_dataset"]
+
+    def uri(asset: str) -> str:
+        return str(platform.lake.path(table_folder(*asset.split("/"))))
+
+    training = TableUsed(
+        name=dataset["table"],
+        version=dataset["version"],
+        digest=dataset["content_hash"],
+        uri=uri(dataset["table"]),
+        role="training",
+        columns={column.name: str(column.dtype) for column in model.training.columns},
+        rows=dataset["rows"],
+        tags={"fingerprint": dataset["fingerprint"]},
+    )
+    behind = [
+        TableUsed(
+            name=asset,
+            version=made["version"],
+            digest=f"version {made['version']}",
+            uri=uri(asset),
+            role="behind it",
+            tags={"fingerprint": ", ".join(made["fingerprints"])},
+        )
+        for asset, made in made_of["behind_it"].items()
+    ]
+    return [training, *behind]
 
 
 def _manifest(platform: Platform, catalogue: Catalogue, model: Model, inputs: Inputs) -> dict[str, object]:
