@@ -24,7 +24,7 @@ from typing import Any, Literal
 import polars as pl
 
 from platform_assets.compute.content_hash import content_hash
-from platform_assets.declarations.names import DAY, LEDGER, quarantine_folder, table_folder
+from platform_assets.declarations.names import DAY, LEDGER, profile_folder, quarantine_folder, table_folder
 from platform_assets.declarations.times import Days
 from platform_assets.lake import ledger
 from platform_assets.lake.tables import Lake
@@ -149,9 +149,10 @@ def copy(there: Platform, root: Path) -> Platform:
 def meaning(there: Platform, name: str) -> dict[str, Any]:
     """What is there, as people and plans see it: contents by hash, and what the ledger says last of every day."""
     found: dict[str, Any] = {}
-    for folder in (table_folder("shop", name), quarantine_folder("shop", name)):
+    for folder in (table_folder("shop", name), quarantine_folder("shop", name), profile_folder("shop", name)):
         if there.lake.version(folder) is not None:
             rows = there.lake.scan(folder).collect()
+            rows = rows.drop("table_id", strict=False)  # each copy that makes its tables has others
             found[folder] = content_hash(rows.select(sorted(rows.columns)))
     for day, entry in ledger.latest(there.lake, f"shop/{name}").items():
         found[f"{LEDGER} {day}"] = (

@@ -123,10 +123,10 @@ def plan_write(
     if base is None:
         ranges = () if days is None else (days,)
         return WritePlan(table=table, base=None, days=days, replace=ranges, hashes=fresh, rows=rows)
-    _refuse_other_cut(lake, table, base, days)
-    added, removed, retyped = _schema_changes(lake, table, base, columns)
-    whole = days is None or lake.days(table, version=base) <= set(days)
-    if (removed or retyped) and not whole:
+    there = lake.scan(table, version=base).collect_schema()
+    _refuse_other_cut(lake, table, there, days)
+    added, removed, retyped = _schema_changes(there, columns)
+    if (removed or retyped) and days is not None and not lake.days(table, version=base) <= set(days):
         changes = [
             *(f"{name} is {old} there and {new} now" for name, old, new in retyped),
             *(f"{name} is gone" for name in removed),
@@ -275,8 +275,8 @@ def _refuse_strangers(table: str, frame: pl.DataFrame, days: Days) -> None:
         raise WriteRefused(msg)
 
 
-def _refuse_other_cut(lake: Lake, table: str, version: int, days: Days | None) -> None:
-    is_daily = DAY in lake.scan(table, version=version).collect_schema()
+def _refuse_other_cut(lake: Lake, table: str, schema: pl.Schema, days: Days | None) -> None:
+    is_daily = DAY in schema
     if is_daily != (days is not None):
         there, now = ("cut into days", "one piece") if is_daily else ("one piece", "cut into days")
         msg = (
@@ -317,9 +317,8 @@ def _hash_held(lake: Lake, table: str, version: int, names: Sequence[str], days:
 
 
 def _schema_changes(
-    lake: Lake, table: str, version: int, columns: Sequence[Column]
+    there: pl.Schema, columns: Sequence[Column]
 ) -> tuple[list[str], list[str], list[tuple[str, pl.DataType, pl.DataType]]]:
-    there = lake.scan(table, version=version).collect_schema()
     declared = {column.name: column.dtype for column in columns}
     added = [name for name in declared if name not in there]
     removed = [name for name in there.names() if name not in declared and name != DAY]

@@ -21,6 +21,7 @@ from platform_assets.declarations.names import DAY, asset_name, profile_folder, 
 from platform_assets.declarations.tables import FeatureGroup, Source
 from platform_assets.declarations.times import Days, day_ranges
 from platform_assets.declarations.views import FeatureView
+from platform_assets.errors import TableMissing
 from platform_assets.lake import ledger
 from platform_assets.lake.tables import Lake
 from platform_assets.lake.writes import EMPTY, Provenance, Written, write
@@ -198,10 +199,12 @@ def _store(lake: Lake, catalogue: Catalogue, declaration: Table, made: pl.DataFr
 def _stamps(lake: Lake, catalogue: Catalogue, declaration: Declaration, days: Days) -> dict[date, Stamp]:
     """Of which rows the stored profiles of some days are."""
     folder = profile_folder(catalogue.name, declaration.name)
-    if lake.version(folder) is None:
+    try:
+        profiles = lake.scan(folder, days=days)
+    except TableMissing:
         return {}
     with lake.reading(folder):
-        found = lake.scan(folder, days=days).select(DAY, *_OF_ROWS).unique().collect()
+        found = profiles.select(DAY, *_OF_ROWS).unique().collect()
     return {day: (table_id, version, digest) for day, table_id, version, digest in found.iter_rows()}
 
 

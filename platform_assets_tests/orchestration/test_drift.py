@@ -79,7 +79,9 @@ def test_drift_is_told_once_while_it_lasts_and_anew_when_it_comes_again(watching
     assert seen[0] == seen[1] == seen[2], "nothing more was told"
 
     # The days are delivered in cents after all.
-    day_by_day(watching, *Days(CHANGED, CHANGED + 2 * ONE_DAY))
+    corrected = Days(CHANGED, CHANGED + 2 * ONE_DAY)
+    monitored.land(watching.settings.landing, corrected)
+    assert all(watching.execute(name, days=corrected).success for name in ("orders", "order_drift"))
     cursor = evaluate(watching, "shop_alerts", cursor).cursor
     assert drifts(cursor) == set()
     day_by_day(watching, CHANGED + 3 * ONE_DAY, times=0.01)

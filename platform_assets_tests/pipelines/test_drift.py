@@ -61,8 +61,7 @@ def rows(there: Platform, name: str = "order_drift") -> pl.DataFrame:
 def change_unit(there: Platform, *days: date) -> None:
     """From one day to the next somebody delivers euros in place of cents."""
     monitored.land(there.landing.root, days, times=0.01)
-    for day in days:
-        make(there, "orders", Days(day, day))
+    make(there, "orders", Days(min(days), max(days)))
 
 
 def no_drift(made: Materialization) -> CheckResult:
@@ -261,7 +260,9 @@ STOPS = [
 ]
 
 
-@pytest.mark.parametrize("stop", STOPS, ids=str)
+@pytest.mark.parametrize(
+    "stop", [pytest.param(s, marks=pytest.mark.slow) if s in STOPS[1:-1] else s for s in STOPS], ids=str
+)
 def test_killed_while_it_learns_and_run_again_it_is_as_if_it_had_not_been_killed(
     there: Platform, tmp_path: Path, stop: Stop
 ) -> None:
@@ -307,6 +308,7 @@ def test_columns_can_be_left_out_and_names_are(there: Platform) -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_same_season_is_compared_weekday_for_weekday(tmp_path: Path) -> None:
     first = date(2023, 1, 2)
     learned = Days(first + 369 * ONE_DAY, first + 413 * ONE_DAY)
