@@ -13,7 +13,7 @@ from platform_assets.declarations.models import Model, Outcomes, Predictions
 from platform_assets.declarations.monitor import Monitor
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.tables import FeatureGroup, Source
-from platform_assets.declarations.times import Daily, day_ranges
+from platform_assets.declarations.times import Daily, Monthly, day_ranges
 from platform_assets.declarations.views import FeatureView, TrainingDataset
 from platform_assets.pipelines.run import CheckResult, Run
 
@@ -125,7 +125,7 @@ def not_empty(rows: Mapping[date | None, int]) -> CheckResult:
 
 
 def days_complete(days: Daily, materialized: set[date | None], run: Run) -> CheckResult:
-    """The check that every day that is over at the run's instant is materialized.
+    """The check that every day (or month) that is over at the run's instant is materialized.
 
     Dagster's freshness policy looks at the newest materialization of any partition, so that a backfill
     of an old day would hide that the newest is missing; this check looks at the days.
@@ -134,15 +134,16 @@ def days_complete(days: Daily, materialized: set[date | None], run: Run) -> Chec
     wanted = set(days.among(closed)) if closed is not None else set()
     missing = {day for day in wanted if day not in materialized}
     ranges = day_ranges(missing)
-    said = f"All {len(wanted)} days are materialized."
+    unit = "months" if isinstance(days, Monthly) else "days"
+    said = f"All {len(wanted)} {unit} are materialized."
     if missing:
         shown = ", ".join(map(str, ranges[-_SHOWN:]))
         verb, left_out = "is" if len(missing) == 1 else "are", "... " if len(ranges) > _SHOWN else ""
-        said = f"{len(missing)} of {len(wanted)} days {verb} not materialized: {left_out}{shown}."
+        said = f"{len(missing)} of {len(wanted)} {unit} {verb} not materialized: {left_out}{shown}."
     return CheckResult(
         name=DAYS_COMPLETE,
         passed=not missing,
         description=said,
         blocking=False,
-        facts={"days": len(wanted), "missing days": len(missing)},
+        facts={unit: len(wanted), f"missing {unit}": len(missing)},
     )

@@ -6,6 +6,7 @@ from datetime import date
 
 import pytest
 
+from platform_assets.declarations.times import Monthly
 from platform_assets.pipelines.checks import days_complete, not_empty
 from platform_assets_tests import shop
 
@@ -40,3 +41,10 @@ def test_days_that_are_missing(missing: set[date], said: str) -> None:
     found = days_complete(shop.OPEN, there, shop.run())
     assert found.description == said
     assert found.passed == (not missing)
+
+
+def test_of_a_calendar_of_months_it_is_months_that_are_missing() -> None:
+    months = Monthly(first=date(2024, 1, 1), zone=shop.BERLIN)
+    found = days_complete(months, {date(2024, 1, 1), date(2024, 3, 1)}, shop.run())
+    assert (found.passed, found.description) == (False, "1 of 3 months is not materialized: 2024-02-01.")
+    assert found.facts == {"months": 3, "missing months": 1}
