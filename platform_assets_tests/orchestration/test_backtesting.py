@@ -21,7 +21,7 @@ from platform_assets_tests import ferry, shop
 from platform_assets_tests.orchestration.conftest import Deployment, deployed
 
 APRIL, MAY, JUNE = (Days(month, month) for month in ferry.MONTHS)
-NOW = datetime(2023, 6, 20, tzinfo=UTC)
+NOW = datetime(2023, 7, 2, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")

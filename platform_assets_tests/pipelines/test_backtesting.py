@@ -26,7 +26,7 @@ from platform_assets.pipelines.training import backtesting
 from platform_assets.pipelines.training.backtesting import divide_fold, make_fold
 from platform_assets_tests import ferry, shop
 
-NOW = datetime(2023, 6, 20, tzinfo=UTC)
+NOW = datetime(2023, 7, 2, tzinfo=UTC)
 APRIL, MAY, JUNE = ferry.MONTHS
 FOLD = ferry.late_backtest
 
