@@ -316,7 +316,8 @@ _PLANS = {
 _EPILOGS = {
     plan: """example: platform-assets plan --json
 example: platform-assets plan --change shop/orders=2024-04-10:2024-04-14
-exit code: 0, or 1 where a model that is champion would be fitted anew and --allow is not given""",
+exit code: 0, or 1 where a model that is champion would be fitted anew and --allow is not given, or a --change
+names what is not declared or days that there are not""",
     trace: """example: platform-assets trace return_model-v1:20240401-000
 exit code: 0, or 1 where it is not found, or something behind it is gone or does not agree""",
     reproduce: """example: platform-assets reproduce models:/shop.return_model@champion
