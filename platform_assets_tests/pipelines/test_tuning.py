@@ -369,7 +369,7 @@ def test_the_model_is_fitted_with_what_was_chosen_and_says_so(trained: tuple[Pla
     assert set(made.pictures) >= {"ROC", "tuning"}
     assert made.pictures["tuning"].startswith(b"\x89PNG")
     plots = there.registry.client.list_artifacts(version.run_id, "plots")
-    assert {Path(found.path).name for found in plots} >= {"report.png", "tuning.png"}
+    assert {Path(found.path).name for found in plots} >= {"ROC.png", "tuning.png"}
 
 
 def test_it_is_made_again_with_what_was_recorded_and_without_a_study(
