@@ -81,8 +81,8 @@ def watch(platform: Platform, catalogue: Catalogue, monitor: Monitor, days: Days
     profiles = _profiles(platform, catalogue, monitor, inputs, needed, run)
     rows = _judged(monitor, _measured(monitor, days, profiles, learned), learned)
     drifting = _drifting(platform, catalogue, monitor, days, rows)
-    worst = _worst(rows.filter(pl.col(DAY) == days.last), drifting)
     newest = rows.filter(pl.col(DAY) == days.last)
+    worst = _worst(newest, drifting)
     facts = {
         "columns": len(learned.reference),
         "columns above a threshold": len(drifting),

@@ -21,13 +21,11 @@ from platform_assets.compute.curves import (
 from platform_assets.compute.metrics import Performance, performance
 from platform_assets.compute.uncertainty import Bounds, uncertainty
 from platform_assets.declarations.models import Model
-from platform_assets.declarations.names import DAY
 from platform_assets.declarations.promotion import Promotion
-from platform_assets.declarations.views import PREDICTION_TIME
 from platform_assets.pipelines.checks import BEATS_BASELINES
 from platform_assets.pipelines.run import CheckResult
 from platform_assets.pipelines.training.baselines import CONFIDENCE, DRAWS
-from platform_assets.pipelines.training.fitting import FittedModel
+from platform_assets.pipelines.training.fitting import FittedModel, days_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -156,11 +154,8 @@ def importance(classifier: Classifier, explained: Explained) -> pl.DataFrame:
 
 def bounds_on_report(model: Model, fitted: FittedModel, scores: npt.NDArray[np.float64]) -> dict[str, Bounds]:
     """The intervals that can be told, by figure; none where *report* is a single day."""
-    day = model.training.view.partitions.day_of(pl.col(PREDICTION_TIME))
-    days = fitted.parts["report"].select(day.to_physical().alias(DAY)).get_column(DAY).to_numpy()
-    found = uncertainty(
-        fitted.truth["report"], scores, days, confidence=CONFIDENCE, draws=DRAWS, seed=model.learner.seed
-    )
+    days, seed = days_of(model, fitted.parts["report"]), model.learner.seed
+    found = uncertainty(fitted.truth["report"], scores, days, confidence=CONFIDENCE, draws=DRAWS, seed=seed)
     if found is None:
         return {}
     return {"log_loss": found.log_loss} | ({"auc": found.auc} if found.auc else {})
