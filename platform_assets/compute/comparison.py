@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,18 +32,27 @@ class Comparison:
 
 
 def compare(
-    truth: Floats, challenger: Floats, champion: Floats, *, confidence: float, draws: int, seed: int
+    truth: Floats,
+    challenger: Floats,
+    champion: Floats,
+    days: npt.ArrayLike,
+    *,
+    confidence: float,
+    draws: int,
+    seed: int,
 ) -> Comparison:
-    """The differences in log loss (nats) and AUC with percentile intervals of a paired bootstrap.
+    """The differences in log loss (nats) and AUC with percentile intervals of a paired bootstrap of whole days.
 
-    Each draw takes rows with replacement, the same rows for both models (Efron and Tibshirani, An Introduction
-    to the Bootstrap, 1993, chapter 13). The rows are ranked once; a draw only weighs them. A draw with a single
-    outcome says nothing of the AUC and is left out.
+    The rows of a day share their weather and their crowds, so a draw takes days with replacement and every row of
+    each, the same for both models (Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8);
+    of a single day it takes rows. The rows are ranked once; a draw only weighs them. A draw with a single outcome
+    says nothing of the AUC and is left out.
 
     Args:
         truth: outcomes, 0 or 1.
         challenger: its probabilities.
         champion: its probabilities.
+        days: the day of each row.
         confidence: of the interval, between 0 and 1.
         draws: how many.
         seed: of the draws.
@@ -51,11 +60,13 @@ def compare(
     found, other = performance(truth, challenger), performance(truth, champion)
     worse = losses(truth, challenger) - losses(truth, champion)
     ranked, ranked_other = weighted_auc(truth, challenger), weighted_auc(truth, champion)
-    random = np.random.default_rng(seed)
+    names, unit = np.unique(np.asarray(days), return_inverse=True)
+    if len(names) == 1:
+        unit = np.arange(len(truth))
     by_loss, by_auc = np.empty(draws), np.full(draws, np.nan)
-    for draw in range(draws):
-        weights = np.bincount(random.integers(0, len(truth), len(truth)), minlength=len(truth)).astype(np.float64)
-        by_loss[draw] = weights @ worse / len(truth)
+    for draw, taken in enumerate(drawn_units(int(unit.max()) + 1, draws=draws, seed=seed)):
+        weights = taken[unit]
+        by_loss[draw] = weights @ worse / weights.sum()
         by_auc[draw] = ranked(weights) - ranked_other(weights)
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     auc = None
@@ -65,6 +76,13 @@ def compare(
     low, high = np.quantile(by_loss, tails)
     loss = Interval(difference=found.log_loss - other.log_loss, low=float(low), high=float(high))
     return Comparison(log_loss=loss, auc=auc)
+
+
+def drawn_units(count: int, *, draws: int, seed: int) -> Iterator[Floats]:
+    """How often each of `count` days (or rows) is taken with replacement, draw by draw."""
+    random = np.random.default_rng(seed)
+    for _ in range(draws):
+        yield np.bincount(random.integers(0, count, count), minlength=count).astype(np.float64)
 
 
 def calibration_error(truth: Floats, probability: Floats, *, bins: int = 10) -> float:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from platform_assets.compute.comparison import losses, weighted_auc
+from platform_assets.compute.comparison import drawn_units, losses, weighted_auc
 
 Floats = npt.NDArray[np.float64]
 
@@ -51,7 +50,7 @@ def uncertainty(
         return None
     names, day = np.unique(np.asarray(days), return_inverse=True)
     ranked = weighted_auc(truth, probability)
-    drawn = np.array([ranked(weights[day]) for weights in _weights(len(names), draws=draws, seed=seed)])
+    drawn = np.array([ranked(weights[day]) for weights in drawn_units(len(names), draws=draws, seed=seed)])
     told = drawn[~np.isnan(drawn)]
     return Uncertainty(log_loss=log_loss, auc=_bounds(told, confidence) if len(told) else None)
 
@@ -72,15 +71,8 @@ def bounds_of_mean(values: Floats, days: npt.ArrayLike, *, confidence: float, dr
         return None
     rows = np.bincount(day, minlength=count).astype(np.float64)
     total = np.bincount(day, weights=values, minlength=count)
-    drawn = [weights @ total / (weights @ rows) for weights in _weights(count, draws=draws, seed=seed)]
+    drawn = [weights @ total / (weights @ rows) for weights in drawn_units(count, draws=draws, seed=seed)]
     return _bounds(np.array(drawn), confidence)
-
-
-def _weights(count: int, *, draws: int, seed: int) -> Iterator[Floats]:
-    """How often each day is taken, draw by draw."""
-    random = np.random.default_rng(seed)
-    for _ in range(draws):
-        yield np.bincount(random.integers(0, count, count), minlength=count).astype(np.float64)
 
 
 def _bounds(drawn: Floats, confidence: float) -> Bounds:

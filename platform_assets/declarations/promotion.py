@@ -36,7 +36,7 @@ class Promotion(Declaration):
         most_bytes: of the model's files; None for any.
         approval: "human" lets a challenger that passes wait until somebody promotes it.
         confidence: of the interval, between 0 and 1.
-        draws: of the bootstrap.
+        draws: of the bootstrap, which takes whole days.
         seed: of the bootstrap.
     """
 

@@ -147,16 +147,18 @@ def _judge(
     found = performance(scored.truth, scored.challenger)
     reasons.append(_beats_baselines(promotion, rows, scored, found, run))
     compared = None
+    days = scored.rows.select(dataset.view.partitions.day_of(pl.col(PREDICTION_TIME))).to_series()
     if scored.champion is not None:
         compared = compare(
             scored.truth,
             scored.challenger,
             scored.champion,
+            days,
             confidence=promotion.confidence,
             draws=promotion.draws,
             seed=promotion.seed,
         )
-        reasons += _against_champion(promotion, compared)
+        reasons += _against_champion(promotion, compared, days.n_unique())
     slices = {
         column: by_slice(
             scored.rows.select(promotion.slice_of(column)).to_series(),
@@ -223,9 +225,10 @@ def _beats_baselines(promotion: Promotion, rows: pl.DataFrame, scored: _Scored, 
     )
 
 
-def _against_champion(promotion: Promotion, compared: Comparison) -> list[Reason]:
+def _against_champion(promotion: Promotion, compared: Comparison, days: int) -> list[Reason]:
     loss, auc = compared.log_loss, compared.auc
-    between = f"at {promotion.confidence:.0%} between"
+    drawn = "by the rows of one day" if days == 1 else f"by {days} whole days"
+    between = f"at {promotion.confidence:.0%}, {drawn}, between"
     reasons = [
         Reason(
             name="log loss",

@@ -10,13 +10,23 @@ Three = tuple[float, float, float]
 
 
 def naive_compare(
-    truth: np.ndarray, one: np.ndarray, other: np.ndarray, *, confidence: float, draws: int, seed: int
+    truth: np.ndarray,
+    one: np.ndarray,
+    other: np.ndarray,
+    days: np.ndarray,
+    *,
+    confidence: float,
+    draws: int,
+    seed: int,
 ) -> tuple[Three, Three | None]:
-    """Draw the rows, measure both models on what was drawn, and cut off the tails."""
+    """Draw the days (the rows, of a single day), measure both models on what was drawn, and cut off the tails."""
+    parts = [np.flatnonzero(days == day) for day in np.unique(days)]
+    if len(parts) == 1:
+        parts = [np.array([row]) for row in range(len(truth))]
     random = np.random.default_rng(seed)
     losses, aucs = [], []
     for _ in range(draws):
-        drawn = random.integers(0, len(truth), len(truth))
+        drawn = np.concatenate([parts[part] for part in random.integers(0, len(parts), len(parts))])
         losses.append(_loss(truth[drawn], one[drawn]) - _loss(truth[drawn], other[drawn]))
         both = _auc(truth[drawn], one[drawn]), _auc(truth[drawn], other[drawn])
         if None not in both:
