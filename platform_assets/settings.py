@@ -4,6 +4,8 @@
 - `PLATFORM_HOST`: where the web pages listen (default: 127.0.0.1)
 - `PLATFORM_PORT`: the port of the Dagster UI (default: 3000)
 - `PLATFORM_MLFLOW_PORT`: the port of the MLflow UI (default: 5000)
+- `PLATFORM_MEMORY`: how many gigabytes a computation of many days may take (default: half of what the machine has);
+  what would take more is made in several stretches of days
 - `PLATFORM_WEBHOOK`: an http(s) address that alerts are posted to (default: none, they go to the log)
 """
 
@@ -22,7 +24,14 @@ DEFAULT_DATA = Path(__file__).resolve().parent.parent / "data"
 _HIGHEST_PORT = 65_535
 _MISREAD = re.compile(r"%[0-9A-Fa-f]{2}|[\[\]*=]")
 _PREFIX = "PLATFORM_"
-_KNOWN = {"PLATFORM_DATA", "PLATFORM_HOST", "PLATFORM_PORT", "PLATFORM_MLFLOW_PORT", "PLATFORM_WEBHOOK"}
+_KNOWN = {
+    "PLATFORM_DATA",
+    "PLATFORM_HOST",
+    "PLATFORM_PORT",
+    "PLATFORM_MLFLOW_PORT",
+    "PLATFORM_MEMORY",
+    "PLATFORM_WEBHOOK",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +42,7 @@ class Settings:
     host: str
     port: int
     mlflow_port: int
+    memory: int | None
     webhook: str | None
 
     @property
@@ -93,6 +103,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         host=environ.get("PLATFORM_HOST") or "127.0.0.1",
         port=_port(environ, "PLATFORM_PORT", 3000),
         mlflow_port=_port(environ, "PLATFORM_MLFLOW_PORT", 5000),
+        memory=_bytes(environ, "PLATFORM_MEMORY"),
         webhook=_web_address(environ, "PLATFORM_WEBHOOK"),
     )
 
@@ -103,6 +114,20 @@ def _port(environ: Mapping[str, str], name: str, default: int) -> int:
         msg = f"{name}={text!r} is not a port; use a number from 1 to 65535, such as {default}"
         raise SettingsError(msg)
     return int(text)
+
+
+def _bytes(environ: Mapping[str, str], name: str) -> int | None:
+    text = environ.get(name)
+    if not text:
+        return None
+    try:
+        gigabytes = float(text)
+    except ValueError:
+        gigabytes = 0.0
+    if not 0 < gigabytes < float("inf"):
+        msg = f"{name}={text!r} is no number of gigabytes; write 4 or 0.5, or leave it unset for half of the machine's"
+        raise SettingsError(msg)
+    return int(gigabytes * 1e9)
 
 
 def _web_address(environ: Mapping[str, str], name: str) -> str | None:

@@ -55,7 +55,7 @@ def test_an_unknown_setting(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     monkeypatch.setenv("PLATFORM_PROT", "3001")
     said = refused(capsys, "refresh")
     assert said == (
-        "no such setting: PLATFORM_PROT; there are PLATFORM_DATA, PLATFORM_HOST, PLATFORM_MLFLOW_PORT, "
+        "no such setting: PLATFORM_PROT; there are PLATFORM_DATA, PLATFORM_HOST, PLATFORM_MEMORY, PLATFORM_MLFLOW_PORT, "
         "PLATFORM_PORT, PLATFORM_WEBHOOK"
     )
 

@@ -151,6 +151,15 @@ class Lake:
         """The days that have a file, from the log alone."""
         return {date.fromisoformat(partition[DAY]) for partition in self.open(folder, version=version).partitions()}
 
+    def rows_by_day(self, folder: str) -> dict[date | None, int]:
+        """How many rows each day has (under None without partitions), from the log alone; nothing without a table."""
+        if self.version(folder) is None:
+            return {}
+        files = pl.DataFrame(self.open(folder).get_add_actions(flatten=True))
+        day = pl.col(f"partition.{DAY}").cast(pl.String).str.to_date() if f"partition.{DAY}" in files.columns else None
+        counted = files.group_by(pl.lit(None, pl.Date) if day is None else day).agg(pl.col("num_records").sum())
+        return dict(counted.iter_rows())
+
     def _explain_log(self, folder: str, version: int | None) -> str | None:
         damage = damage_of_log(self.path(folder), version=version)
         return f"cannot read the table at {self.path(folder)}: {damage.explain(folder)}" if damage is not None else None

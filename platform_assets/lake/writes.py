@@ -79,16 +79,7 @@ class WritePlan:
     @property
     def digest(self) -> str:
         """One hash over all days: the data version of the whole write."""
-        if set(self.hashes) == {None}:
-            return self.hashes[None]
-        return content_hash(
-            pl.DataFrame(
-                {
-                    "day": [str(day) for day in self.hashes],
-                    "hash": list(self.hashes.values()),
-                }
-            )
-        )
+        return digest_of(self.hashes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,6 +275,13 @@ def _refuse_other_cut(lake: Lake, table: str, schema: pl.Schema, days: Days | No
             f"{lake.path(table)} and materialize it again"
         )
         raise SchemaChanged(msg)
+
+
+def digest_of(hashes: Mapping[date | None, str]) -> str:
+    """One hash over the content hashes of all days, or that of a table without partitions."""
+    if set(hashes) == {None}:
+        return hashes[None]
+    return content_hash(pl.DataFrame({"day": [str(day) for day in hashes], "hash": list(hashes.values())}))
 
 
 def _hash_days(frame: pl.DataFrame, days: Days | None) -> dict[date | None, str]:

@@ -21,6 +21,7 @@ class PlatformResource(dg.ConfigurableResource[Platform]):
     landing: str
     lake: str
     mlflow: str
+    memory: int | None = None
     duckdb: dg.ResourceDependency[DuckDBResource]
 
     def open(self) -> Platform:
@@ -30,6 +31,7 @@ class PlatformResource(dg.ConfigurableResource[Platform]):
             lake=Lake(Path(self.lake)),
             registry=Registry(Path(self.mlflow)),
             connect=self.duckdb.get_connection,
+            memory=self.memory,
         )
 
 
@@ -40,6 +42,10 @@ def resources(settings: Settings) -> Mapping[str, dg.ConfigurableResource]:
     return {
         "duckdb": duckdb,
         "platform": PlatformResource(
-            landing=str(settings.landing), lake=str(settings.lake), mlflow=str(settings.mlflow), duckdb=duckdb
+            landing=str(settings.landing),
+            lake=str(settings.lake),
+            mlflow=str(settings.mlflow),
+            memory=settings.memory,
+            duckdb=duckdb,
         ),
     }

@@ -24,6 +24,7 @@ from platform_assets.pipelines.inference import predict
 from platform_assets.pipelines.monitoring import judge_predictions
 from platform_assets.pipelines.promotion import promote
 from platform_assets.pipelines.run import Materialization, Platform, Run
+from platform_assets.pipelines.stretches import in_stretches
 from platform_assets.pipelines.training.backtesting import backtest
 from platform_assets.pipelines.training.dataset import build_training_dataset
 from platform_assets.pipelines.training.train import train
@@ -86,7 +87,14 @@ def _dispatch(
     }
     for kind, pipeline in daily.items():
         if isinstance(declaration, kind):
-            return pipeline(platform, catalogue, declaration, days, run)
+            return in_stretches(
+                platform,
+                catalogue,
+                declaration,
+                days,
+                run,
+                lambda part, pipeline=pipeline: pipeline(platform, catalogue, declaration, part, run),  # type: ignore[misc]
+            )
     msg = f"{declaration.kind} {declaration.name!r} has no pipeline"
     raise TypeError(msg)
 

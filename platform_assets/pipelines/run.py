@@ -31,12 +31,16 @@ Connect = Callable[[], "AbstractContextManager[duckdb.DuckDBPyConnection]"]
 
 @dataclass(frozen=True, kw_only=True)
 class Platform:
-    """Where everything lives: files delivered, tables, models, and a way to open DuckDB."""
+    """Where everything lives: files delivered, tables, models, and a way to open DuckDB.
+
+    `memory` is how many bytes a computation of many days may take; None for half of what the machine has.
+    """
 
     landing: Landing
     lake: Lake
     registry: Registry
     connect: Connect
+    memory: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
