@@ -1,0 +1,149 @@
+"""A day's rows into a table that has grown for days or years: what a write costs after so much history.
+
+Each history was written as it would have been, a commit a day. *Wrong* counts by how many rows the day differs from
+what was to be written, however often it was written.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from deltalake import DeltaTable, write_deltalake
+
+from benchmarks import visits
+from benchmarks.contest import Contender, Contest, Work, main
+from platform_assets.declarations.names import DAY, table_folder
+from platform_assets.declarations.times import ONE_DAY, Days
+from platform_assets.lake.tables import Lake
+from platform_assets.lake.writes import Provenance, write
+
+COLUMNS = visits.project(10)["visits"].columns  # type: ignore[attr-defined]
+NEW = visits.FIRST - ONE_DAY
+"""The day that is written: before all others, so that it is new to every history."""
+
+
+def rows_of(day: date, per_day: int) -> pl.DataFrame:
+    """The rows of a day as a table holds them."""
+    at = pl.col("at").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC")
+    return visits.rows_of(day, per_day).with_columns(at, pl.lit(day).alias(DAY))
+
+
+def make(root: Path, *, per_day: int, **histories: int) -> None:
+    """Write each history by the platform's own write, and by delta-rs, a commit a day."""
+    for name, count in histories.items():
+        lake, bare = Lake(root / name / "ours"), root / name / "bare"
+        for day in Days(visits.FIRST, visits.FIRST + (count - 1) * ONE_DAY):
+            rows = rows_of(day, per_day)
+            write_day(lake, rows, day)
+            write_deltalake(bare, rows, mode="append", partition_by=[DAY])
+    rows_of(NEW, per_day).write_parquet(root / "new.parquet")
+
+
+def write_day(lake: Lake, rows: pl.DataFrame, day: date) -> None:
+    """The platform's write of one day: planned by content, with its origin."""
+    origin = Provenance(asset="visits/visits", fingerprint="f", run_id="r", inputs={})
+    folder = table_folder("visits", "visits")
+    write(lake, folder, rows, columns=COLUMNS, days=Days(day, day), provenance=origin)
+
+
+def ours(root: Path, rows: pl.DataFrame) -> Path:
+    lake = Lake(root / "ours")
+    write_day(lake, rows, rows[DAY][0])
+    return lake.path(table_folder("visits", "visits"))
+
+
+def delta_overwrite(root: Path, rows: pl.DataFrame) -> Path:
+    write_deltalake(root / "bare", rows, mode="overwrite", predicate=f"{DAY} = '{rows[DAY][0]}'")
+    return root / "bare"
+
+
+def delta_merge(root: Path, rows: pl.DataFrame, where: str = "") -> Path:
+    merging = DeltaTable(root / "bare").merge(
+        rows, f"t.visit_id = s.visit_id{where}", source_alias="s", target_alias="t"
+    )
+    merging.when_matched_update_all().when_not_matched_insert_all().execute()
+    return root / "bare"
+
+
+def delta_merge_in_day(root: Path, rows: pl.DataFrame) -> Path:
+    return delta_merge(root, rows, f" AND t.{DAY} = s.{DAY} AND t.{DAY} = '{rows[DAY][0]}'")
+
+
+def one_file(root: Path, rows: pl.DataFrame) -> Path:
+    """What no table can do without: the rows as a file."""
+    folder = root / "file" / f"{DAY}={rows[DAY][0]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    rows.drop(DAY).write_parquet(folder / "rows.parquet")
+    return root / "file"
+
+
+def after(age: str, upsert: Callable[[Path, pl.DataFrame], Path]) -> Contender:
+    """An upsert into a copy of a history, once another day was upserted to load what is loaded on first use."""
+
+    def ready(root: Path) -> Work:
+        copied = root / f"copy-{os.getpid()}"
+        shutil.copytree(root / age, copied, copy_function=_link)
+        rows = pl.read_parquet(root / "new.parquet")
+        upsert(
+            copied,
+            rows.with_columns(pl.lit(NEW - ONE_DAY).alias(DAY), pl.format("before-{}", "visit_id").alias("visit_id")),
+        )
+        return lambda: upsert(copied, rows)
+
+    return Contender(ready=ready)
+
+
+def _link(source: str, target: str) -> None:
+    """Data files are never changed in place; the log is copied."""
+    if source.endswith(".parquet") and "_delta_log" not in source:
+        os.link(source, target)
+    else:
+        shutil.copyfile(source, target)
+
+
+def wrong(root: Path, table: Any) -> int:
+    """By how many rows the day differs from what was to be there."""
+    wanted = pl.read_parquet(root / "new.parquet").drop(DAY)
+    files = (
+        DeltaTable(table).file_uris([(DAY, "=", str(NEW))])
+        if (table / "_delta_log").exists()
+        else table / "**/*.parquet"
+    )
+    found = pl.read_parquet(files, hive_partitioning=True).filter(pl.col(DAY).cast(pl.String) == str(NEW))
+    same = found.select(wanted.columns).join(wanted, on=wanted.columns, how="semi", nulls_equal=True)
+    return len(found) - len(same) + abs(len(wanted) - len(same))
+
+
+AGES = ("young", "grown", "old")
+WAYS = {
+    "one Parquet file (the floor)": one_file,
+    "write": ours,
+    "delta-rs, overwrite of the day": delta_overwrite,
+    "delta-rs, merge within the day": delta_merge_in_day,
+    "delta-rs, merge": delta_merge,
+}
+
+CONTEST = Contest(
+    module="benchmarks.upserts",
+    work="Upserting a day of {per_day} rows of 32 columns into a table of {young} (young), {grown} (grown) and {old} (old) "
+    "days, a commit each",
+    sizes={
+        "small": {"per_day": 300, "young": 1, "grown": 3, "old": 10, "repeat": 1},
+        "default": {"per_day": 5_000, "young": 1, "grown": 30, "old": 365, "repeat": 5},
+        "large": {"per_day": 5_000, "young": 1, "grown": 365, "old": 3_650, "repeat": 5},
+    },
+    make=make,
+    contenders={f"{name}, {age}": after(age, way) for name, way in WAYS.items() for age in AGES},
+    base="one Parquet file (the floor), young",
+    truth=None,
+    wrong=wrong,
+)
+
+if __name__ == "__main__":
+    main(CONTEST, __doc__ or "")
