@@ -36,11 +36,13 @@ class Contender:
         ready: given the folder of the data, makes ready what does not count and gives back the work that does.
         times: how often the work is done in one process; its figures are for one.
         judged: whether its answer is compared with the truth.
+        base: the contender that its processor time is told against; that of the contest when None.
     """
 
     ready: Callable[[Path], Work]
     times: int = 1
     judged: bool = True
+    base: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,11 +109,10 @@ def hold(contest: Contest, *, size: str) -> list[Figures]:
             for name in order:
                 said = _told([sys.executable, "-m", contest.module, "--one", folder, name])
                 found[name].append(json.loads(said.splitlines()[-1]))
-    base = statistics.median(f["processor"] for f in found[contest.base])
     figures = []
     for name, each in found.items():
         wall, processor, peak = (statistics.median(f[what] for f in each) for what in ("wall", "processor", "peak"))
-        walls = [f["wall"] for f in each]
+        walls, base = [f["wall"] for f in each], contest.contenders[name].base or contest.base
         wrong = each[0]["wrong"]
         figures.append(
             Figures(
@@ -120,7 +121,7 @@ def hold(contest: Contest, *, size: str) -> list[Figures]:
                 processor=processor,
                 peak=peak,
                 spread=(max(walls) - min(walls)) / wall,
-                ratio=processor / base,
+                ratio=processor / statistics.median(f["processor"] for f in found[base]),
                 wrong=None if wrong is None else max(f["wrong"] for f in each),
             )
         )
@@ -146,10 +147,12 @@ def work_alone(contest: Contest, root: Path, name: str) -> dict[str, float | Non
 def as_markdown(contest: Contest, size: str, figures: Sequence[Figures]) -> str:
     """The figures as a table, under what was done."""
     numbers = {name: f"{value:,}" for name, value in contest.sizes[size].items()}
+    bases = {contender.base or contest.base for contender in contest.contenders.values()}
+    against = f"against {contest.base}" if len(bases) == 1 else "ratio"
     lines = [
         f"{contest.work.format(**numbers)}, median of {numbers['repeat']}",
         "",
-        f"| | wall s | spread | processor s | against {contest.base} | peak GB | {contest.wrong_is} |",
+        f"| | wall s | spread | processor s | {against} | peak GB | {contest.wrong_is} |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for f in figures:
