@@ -27,7 +27,7 @@ test-slow: $(STAMP)  ## the long loops over faults and generated data, and the R
 	@$(BIN)/python -m pytest -m slow
 
 bench: $(STAMP)  ## joins, scoring and drift beside what one would use instead
-	@for work in point_in_time scoring profiles training upserts orchestration; do $(BIN)/python -m benchmarks.$$work --size $(SIZE) && echo || exit 1; done
+	@for work in point_in_time scoring profiles training upserts days orchestration; do $(BIN)/python -m benchmarks.$$work --size $(SIZE) && echo || exit 1; done
 
 check: lint test  ## format, lint, types, tests
 

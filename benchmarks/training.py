@@ -29,7 +29,7 @@ from platform_assets.pipelines.materialize import materialize
 from platform_assets.pipelines.run import Run
 from platform_assets.pipelines.training.fitting import fit
 
-DAYS = 60
+DAYS = visits.LEARNED
 
 
 def make(root: Path, *, rows: int) -> None:

@@ -29,6 +29,8 @@ TEXTS = ("campaign", "country", "device", "page")
 LEVELS = {"campaign": 30, "country": 40, "device": 4, "page": 200}
 OWNERS = ["team:shop"]
 SETTINGS = {"learning_rate": 0.06, "num_leaves": 31, "min_data_in_leaf": 100, "feature_fraction": 0.5}
+LEARNED = 60
+"""A model learns from so many days at most, however many there are."""
 ROUNDS, PATIENCE = 300, 30
 
 
@@ -51,7 +53,7 @@ def _schema(name: str, *columns: str, key: str = "visit_id") -> type[dy.Schema]:
 
 
 def project(days: int) -> Catalogue:
-    """The catalogue, on so many days from `FIRST`; the last fifth of them is *report*, the fifth before *select*."""
+    """The catalogue, on so many days from `FIRST`; of the first `LEARNED` the last fifth is *report*, the one before *select*."""
     calendar = Daily(first=FIRST, last=FIRST + (days - 1) * ONE_DAY, zone="UTC")
     raw = {"visit_id": pl.String, "visitor": pl.String, "at": pl.String, "ordered": pl.Boolean}
     raw |= dict.fromkeys(NUMBERS, pl.Float64) | dict.fromkeys(TEXTS, pl.String)
@@ -112,16 +114,16 @@ def project(days: int) -> Catalogue:
         """Every visit as it begins."""
         return visits.select("visit_id", "visitor", "at", *NUMBERS, *TEXTS)
 
-    last = calendar.last or FIRST
+    learned = min(days, LEARNED)
     dataset = TrainingDataset(
         name="visit_orders",
         description="Visits whose end is known.",
         view=visits_asked,
         label=visit_ordered,
         split=TimeSplit(
-            select_from=FIRST + (days * 3 // 5) * ONE_DAY,
-            report_from=FIRST + (days * 4 // 5) * ONE_DAY,
-            report_until=last,
+            select_from=FIRST + (learned * 3 // 5) * ONE_DAY,
+            report_from=FIRST + (learned * 4 // 5) * ONE_DAY,
+            report_until=FIRST + (learned - 1) * ONE_DAY,
             gap=timedelta(days=1),
         ),
         owners=OWNERS,

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import orchestration, training, upserts
+from benchmarks import days, orchestration, training, upserts
 from benchmarks.contest import Contest, work_alone
 
 TINY = {
     "upserts": (upserts.CONTEST, {"per_day": 40, "young": 1, "grown": 2, "old": 4}),
     "training": (training.CONTEST, {"rows": 3_000}),
+    "days": (days.CONTEST, {"per_day": 60, "young": 61, "grown": 62, "old": 63}),
     "orchestration": (orchestration.CONTEST, {"days": 3, "per_day": 40}),
 }
 
