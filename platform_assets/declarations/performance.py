@@ -44,7 +44,8 @@ class PerformanceMonitor(Declaration):
         slices: columns of the view; each of their values with at least `slice_rows` rows in a window is a slice.
         slice_rows: smaller slices are not measured.
         alarming: the measures that may alarm; all are told.
-        alarms_per_month: how many measures of slices above a threshold to expect of unchanged days.
+        alarms_per_month: how many measures above a threshold to expect of unchanged days; half of them of all rows
+            where there are slices.
         at_least: fewer rows than these are too few to be measured.
         learned_from: "report", or "select" where nothing of the model was fitted there.
         confidence: of the intervals, between 0 and 1.

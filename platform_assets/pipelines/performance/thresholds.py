@@ -13,7 +13,7 @@ from platform_assets.compute.thresholds import FEWEST_WINDOWS, learn
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.declaration import Column
 from platform_assets.declarations.names import DAY, asset_name, profile_folder, registered_model, table_folder
-from platform_assets.declarations.performance import PerformanceMonitor
+from platform_assets.declarations.performance import ALL, PerformanceMonitor
 from platform_assets.declarations.views import PREDICTION_TIME, SPLIT
 from platform_assets.errors import ModelError, TableError
 from platform_assets.lake.writes import write
@@ -44,7 +44,8 @@ def thresholds_of(
 ) -> tuple[pl.DataFrame, list[str]]:
     """The thresholds of some versions, as they were kept or learned now; and of which versions there are none, and why.
 
-    They are kept while the monitor stays, and the version and the training dataset that it was made of.
+    All rows have half of the alarms and the slices together the other half, or a fault of all rows would have to be as
+    rare as one of a single slice. They are kept while the monitor stays, and the version and the training dataset that it was made of.
 
     Returns:
         A frame of `THRESHOLDS`, and a sentence for each version that has none.
@@ -120,8 +121,11 @@ def _learned(
             pl.Series("column", [title_of(*pair) for pair in names.iter_rows()], dtype=pl.String)
         )
         quiet = quiet.join(names, on=["sliced_by", "slice"])
-        budget = monitor.alarms_per_month / len(monitor.windows)
-        found = learn(quiet, alarms_per_month=budget, measures=measures, least=0.0)
+        groups = [
+            part for part in quiet.with_columns(whole=pl.col("sliced_by") == ALL).partition_by("whole") if len(part)
+        ]
+        budget = monitor.alarms_per_month / len(monitor.windows) / len(groups)
+        found = pl.concat(learn(own, alarms_per_month=budget, measures=measures, least=0.0) for own in groups)
         parts.append(found.join(names, on="column").with_columns(pl.lit(window, pl.Int64).alias("window")))
     return pl.concat(parts).with_columns(pl.lit(version, pl.Int64).alias(VERSION)).select(THRESHOLDS.names())
 
