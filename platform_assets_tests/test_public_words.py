@@ -33,12 +33,14 @@ from platform_assets.compute import (
     uncertainty,
     windows,
 )
+from platform_assets.compute import expected as compute_expected
 from platform_assets.declarations import (
     backtest,
     catalogue,
     declaration,
     models,
     monitor,
+    performance,
     promotion,
     retention,
     retraining,
@@ -57,6 +59,7 @@ from platform_assets.pipelines import (
     decisions,
     drift_plots,
     impact,
+    incidents,
     maintenance,
     manifest,
     materialize,
@@ -73,6 +76,10 @@ from platform_assets.pipelines import (
 from platform_assets.pipelines import drift as pipelines_drift
 from platform_assets.pipelines import retraining as pipelines_retraining
 from platform_assets.pipelines import splits as pipelines_splits
+from platform_assets.pipelines.performance import plots as performance_plots
+from platform_assets.pipelines.performance import thresholds as performance_thresholds
+from platform_assets.pipelines.performance import watch as performance_watch
+from platform_assets.pipelines.performance import windows as performance_windows
 from platform_assets.pipelines.training import backtesting
 from platform_assets.pipelines.training import tuning as training_tuning
 from platform_assets.registry import evidence as logged_evidence
@@ -86,6 +93,7 @@ PUBLIC: dict[ModuleType, set[str]] = {
     promotion: {"Promotion"},
     retraining: {"Retraining", "RetrainingPolicy"},
     monitor: {"Monitor", "Fixed", "TrainedOn", "Trailing", "SameSeason"},
+    performance: {"PerformanceMonitor"},
     tuning: {"Tuning", "Range", "Choice", "whole", "real", "choice"},
     backtest: {"Backtest"},
     backtesting: {"Fold", "backtest", "make_fold", "divide_fold"},
@@ -204,7 +212,6 @@ PUBLIC: dict[ModuleType, set[str]] = {
     plan: {"plan", "Plan", "Step", "changed_since", "landed_early"},
     stretches: {"in_stretches", "stretches", "machine_memory"},
     staleness: {"staleness", "Staleness", "up_to_date", "rows_by_day", "say_days"},
-    pipelines_drift: {"Learned", "watch", "learn_thresholds", "since_when"},
     pipelines_retraining: {
         "RetrainingFacts",
         "RetrainingDecision",
@@ -224,6 +231,13 @@ PUBLIC: dict[ModuleType, set[str]] = {
         "stamps_of",
         "facts_of",
     },
+    pipelines_drift: {"Learned", "watch", "learn_thresholds"},
+    incidents: {"since_when", "lasting", "furthest", "say_moved", "since_facts"},
+    performance_watch: {"watch_performance"},
+    performance_windows: {"Cut", "cuts", "slice_columns", "title_of"},
+    performance_thresholds: {"thresholds_of"},
+    performance_plots: {"picture_of_performance"},
+    compute_expected: {"Expected", "Judged", "expected", "judge"},
     drift_plots: {"picture_of_drift", "picture_of_columns"},
     profiling: {"is_profiled", "profiled_columns", "store_profiles", "read_profiles", "changed_at"},
     whereabouts: {"whereabouts"},
@@ -389,6 +403,24 @@ FIELDS: dict[type, tuple[str, ...]] = {
         "most_microseconds",
         "most_bytes",
         "approval",
+        "confidence",
+        "draws",
+        "seed",
+    ),
+    performance.PerformanceMonitor: (
+        "name",
+        "description",
+        "owners",
+        "tags",
+        "freshness",
+        "of",
+        "windows",
+        "slices",
+        "slice_rows",
+        "alarming",
+        "alarms_per_month",
+        "at_least",
+        "learned_from",
         "confidence",
         "draws",
         "seed",

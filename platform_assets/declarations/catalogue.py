@@ -15,6 +15,7 @@ from platform_assets.declarations.fingerprint import fingerprint
 from platform_assets.declarations.models import Model, Outcomes, Predictions
 from platform_assets.declarations.monitor import Monitor, TrainedOn
 from platform_assets.declarations.names import LEDGER, MAINTENANCE, PROFILES, QUARANTINE
+from platform_assets.declarations.performance import PerformanceMonitor
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.retention import Retention
 from platform_assets.declarations.retraining import Retraining
@@ -269,7 +270,7 @@ def _held(declaration: Declaration) -> Sequence[Declaration]:
             return (declaration.model, declaration.model.training.label, *declaration.monitors)
         case Monitor(reference=TrainedOn(model=model)):
             return (declaration.of, model)
-        case Monitor():
+        case Monitor() | PerformanceMonitor():
             return (declaration.of,)
     return ()
 
@@ -295,7 +296,7 @@ def reach(reader: Declaration, read: Declaration) -> Reach | None:
         late = reader.labels_lag - reader.delay
         behind, ahead = (late, -late) if read.name == reader.model.training.label.name else (reader.days_back, 0)
         return Reach(back=behind * ONE_DAY, forth=ahead * ONE_DAY, days_back=behind, days_forth=ahead)
-    if isinstance(reader, Monitor):  # whole days, whatever the clocks did
+    if isinstance(reader, Monitor | PerformanceMonitor):  # whole days, whatever the clocks did
         return Reach(back=reader.back, forth=forth, days_back=reader.days_back, days_forth=0)
     if isinstance(reader, FeatureGroup):
         back = reader.lookback

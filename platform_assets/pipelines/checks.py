@@ -11,6 +11,7 @@ from platform_assets.declarations.catalogue import calendar
 from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model, Outcomes, Predictions
 from platform_assets.declarations.monitor import Monitor
+from platform_assets.declarations.performance import PerformanceMonitor
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.retraining import Retraining
 from platform_assets.declarations.tables import FeatureGroup, Source
@@ -34,6 +35,7 @@ NOT_TOO_GOOD = "not_too_good"
 PROMOTED = "promoted"
 NO_DRIFT = "no_drift"
 TRAINED_WHEN_ASKED = "trained_when_asked"
+AS_EXPECTED = "as_expected"
 UP_TO_DATE = "up_to_date"
 """Not among those of `checks_of`: it looks at the whole catalogue at once, after the materialization and later."""
 
@@ -49,7 +51,7 @@ class Check:
     blocking: bool
 
 
-def checks_of(declaration: Declaration) -> tuple[Check, ...]:  # noqa: C901 - one branch a kind
+def checks_of(declaration: Declaration) -> tuple[Check, ...]:  # noqa: C901, PLR0912 - one branch a kind
     """The checks of a declaration, in the order in which they are made."""
     contract = Check(
         name=CONTRACT,
@@ -102,6 +104,9 @@ def checks_of(declaration: Declaration) -> tuple[Check, ...]:  # noqa: C901 - on
     elif isinstance(declaration, Retraining):
         asks = f"Was {declaration.model.name} trained since the day before, if that asked for it?"
         return (Check(name=TRAINED_WHEN_ASKED, asks=asks, blocking=False), not_empty, complete)
+    elif isinstance(declaration, PerformanceMonitor):
+        asks = "Do predictions do no worse than their probabilities let expect, but for what unchanged days do?"
+        return (Check(name=AS_EXPECTED, asks=asks, blocking=False), not_empty, complete)
     else:
         own = contract
     return (own, not_empty, complete) if calendar(declaration) is not None else (own, not_empty)

@@ -11,6 +11,7 @@ from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model, Outcomes, Predictions
 from platform_assets.declarations.monitor import Monitor
 from platform_assets.declarations.names import asset_name, table_folder
+from platform_assets.declarations.performance import PerformanceMonitor
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.retraining import Retraining
 from platform_assets.declarations.tables import FeatureGroup, Label, Source
@@ -23,6 +24,7 @@ from platform_assets.pipelines.drift import watch
 from platform_assets.pipelines.feature import compute_features, compute_labels, compute_view, ingest
 from platform_assets.pipelines.inference import predict
 from platform_assets.pipelines.monitoring import judge_predictions
+from platform_assets.pipelines.performance.watch import watch_performance
 from platform_assets.pipelines.promotion import promote
 from platform_assets.pipelines.retraining import ask_for_retraining
 from platform_assets.pipelines.run import Materialization, Platform, Run
@@ -87,6 +89,7 @@ def _dispatch(
         Outcomes: judge_predictions,
         Monitor: watch,
         Retraining: ask_for_retraining,
+        PerformanceMonitor: watch_performance,
     }
     for kind, pipeline in daily.items():
         if isinstance(declaration, kind):
