@@ -143,7 +143,7 @@ def _rows(platform: Platform, catalogue: Catalogue, monitor: PerformanceMonitor,
         kept &= pl.col(PREDICTION_TIME) > datetime.fromisoformat(loaded.tags["learned_until"])
     with platform.lake.reading(folder):
         made_of = int(loaded.tags["training_dataset_version"])
-        rows = platform.lake.scan(folder, version=made_of).filter(kept).collect()
+        rows = platform.lake.scan(folder, version=made_of).filter(kept).collect().sort(training.view.keys)
     day = training.view.partitions.day_of(pl.col(training.view.event_time))
     scored = loaded.score(rows) if len(rows) else []
     return rows.select(

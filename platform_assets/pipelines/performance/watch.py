@@ -98,7 +98,7 @@ def _decided(inputs: Inputs, monitor: PerformanceMonitor, days: Days, run: Run) 
     if monitor.slices:
         sliced = inputs.scan(monitor.view.name, days=read).select(*keys, *slice_columns(monitor))
         rows = rows.join(sliced, on=keys, how="left", maintain_order="left")
-    return rows.drop(keys).collect()
+    return rows.collect().sort(DAY, *keys).drop(keys)  # ties of a probability fall into bins by order
 
 
 def _measured(monitor: PerformanceMonitor, cut: Cut) -> list[dict[str, Any]]:
