@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 from platform_assets.declarations.backtest import Backtest
@@ -35,6 +35,7 @@ class Made:
     Attributes:
         name: the declaration.
         days: the days it speaks for; None without partitions.
+        first: those of them that were made for the first time.
         rows: how many it has.
         failed: the checks that failed, by name, with what they say.
         stopped: whether what follows from it was left alone.
@@ -46,6 +47,7 @@ class Made:
 
     name: str
     days: Days | None
+    first: tuple[date, ...] = ()
     rows: int = 0
     failed: Mapping[str, str] = field(default_factory=dict)
     stopped: bool = False
@@ -78,10 +80,12 @@ def advance(
             wanted = _that_follow(platform, catalogue, declaration, fresh, there, run)
         for days in _parts(wanted):
             made = make(platform, catalogue, declaration.name, run, days=days)
-            turn.append(made)
             if made.materialization is None:
+                turn.append(made)
                 continue
-            there[declaration.name] |= set(days or (None,))
+            known = there[declaration.name]
+            turn.append(replace(made, first=tuple(day for day in days or () if day not in known)))
+            known.update(days or (None,))
             if not made.stopped:
                 fresh.setdefault(declaration.name, set()).update(days or ())
     return turn

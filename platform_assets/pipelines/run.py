@@ -150,10 +150,10 @@ class Inputs:
 def _require_days(platform: Platform, catalogue: Catalogue, declaration: Declaration, days: Days) -> None:
     """Refuse to compute from a part of what the windows reach: a day that is missing would pass for a quiet one."""
     touched = {read.name: days_read(declaration, read, days) for read in catalogue.inputs(declaration)}
-    there = ledger.days(platform.lake, [asset_name(catalogue.name, name) for name in touched])
     for name, wanted in touched.items():
         always = () if wanted is None else days_always_read(declaration) or ()
-        missing = {*(wanted or ()), *always} - there[asset_name(catalogue.name, name)]
+        there = ledger.made(platform.lake, asset_name(catalogue.name, name))
+        missing = {day for day in (*(wanted or ()), *always) if day not in there}
         if missing:
             shown = ", ".join(map(str, day_ranges(missing)))
             msg = (
