@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import polars as pl
 
@@ -13,7 +13,7 @@ from platform_assets.declarations.declaration import Column, Declaration
 from platform_assets.declarations.models import Model, Predictions
 from platform_assets.declarations.tables import FeatureGroup, Source
 from platform_assets.declarations.times import ONE_DAY, Daily, Days
-from platform_assets.declarations.views import FeatureView
+from platform_assets.declarations.views import FeatureView, TimeSplit
 from platform_assets.errors import DeclarationError
 
 MEASURES = (
@@ -62,7 +62,14 @@ class TrainedOn:
     warmup: int = 0
 
     def __post_init__(self) -> None:
-        first, last = self.model.training.days.first, self.model.training.split.report_from - ONE_DAY
+        split = self.model.training.split
+        if not isinstance(split, TimeSplit):
+            msg = (
+                f"trained on: the split of {self.model.training.name!r} rolls, so that the days on which "
+                f"{self.model.name!r} is trained move with each training; compare with Fixed(days=...) or Trailing(...)"
+            )
+            raise DeclarationError(msg)
+        first, last = self.model.training.view.partitions.first, split.report_from - ONE_DAY
         if self.warmup < 0 or first + self.warmup * ONE_DAY > last:
             msg = (
                 f"trained on: warmup={self.warmup} leaves nothing of the days on which {self.model.name!r} is trained, "
@@ -74,7 +81,8 @@ class TrainedOn:
     def settled(self) -> Days:
         """The days that every watched day needs."""
         training = self.model.training
-        return Days(training.days.first + self.warmup * ONE_DAY, training.split.report_from - ONE_DAY)
+        split = cast("TimeSplit", training.split)  # a rolling one was refused above
+        return Days(training.view.partitions.first + self.warmup * ONE_DAY, split.report_from - ONE_DAY)
 
     @property
     def days_back(self) -> int:

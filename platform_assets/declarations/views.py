@@ -19,7 +19,7 @@ from platform_assets.declarations.declaration import (
     parameters_of,
 )
 from platform_assets.declarations.tables import FeatureGroup, Label, Selection
-from platform_assets.declarations.times import INSTANT, Daily, Days, Known, KnownAt
+from platform_assets.declarations.times import INSTANT, ONE_DAY, Daily, Days, Known, KnownAt
 from platform_assets.errors import DeclarationError
 
 PREDICTION_TIME = "prediction_time"
@@ -125,6 +125,53 @@ class TimeSplit:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RollingSplit:
+    """A split that moves on with the labels: `report` are the last labelled days, `select` those before, `fit` the rest.
+
+    It is resolved anew whenever the training dataset is built. While the table is young, select and report shrink
+    in proportion, so that together they take at most the share `most` of the labelled days.
+
+    Attributes:
+        select: how many whole days are used to stop and to tune.
+        report: how many whole days models are compared on.
+        gap: as for `TimeSplit`.
+        most: the share of the labelled days that select and report take at most, between 0 and 1.
+    """
+
+    select: timedelta
+    report: timedelta
+    gap: timedelta = timedelta(0)
+    most: float = 0.5
+
+    def __post_init__(self) -> None:
+        for part in ("select", "report"):
+            span = getattr(self, part)
+            if not isinstance(span, timedelta) or span < ONE_DAY or span % ONE_DAY:
+                self._refuse(f"{part}={span!r} is no number of whole days; write timedelta(days=28)")
+        if not isinstance(self.gap, timedelta) or self.gap < timedelta(0):
+            self._refuse(f"gap={self.gap!r} is no span of time; write timedelta(hours=12)")
+        if self.gap >= min(self.select, self.report):
+            self._refuse(f"the gap of {self.gap} leaves nothing of select ({self.select}) or report ({self.report})")
+        if isinstance(self.most, bool) or not isinstance(self.most, int | float) or not 0 < self.most < 1:
+            self._refuse(f"most={self.most!r} is no share that leaves something to fit on; write 0.5")
+
+    def resolve(self, first: date, last: date) -> TimeSplit:
+        """The days of the parts, where `first` to `last` are labelled; select and report have a day each at least."""
+        wanted, labelled = (self.select + self.report) // ONE_DAY, (last - first).days + 1
+        share = min(1.0, labelled * self.most / wanted)
+        select, report = (max(1, int((span // ONE_DAY) * share)) for span in (self.select, self.report))
+        report_from = last - (report - 1) * ONE_DAY
+        return TimeSplit(
+            select_from=report_from - select * ONE_DAY, report_from=report_from, report_until=last, gap=self.gap
+        )
+
+    @staticmethod
+    def _refuse(problem: str) -> None:
+        msg = f"rolling split: {problem}"
+        raise DeclarationError(msg)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingDataset(Declaration):
     """A feature view with its matured labels, each row in one part of a split by time.
 
@@ -136,7 +183,7 @@ class TrainingDataset(Declaration):
 
     view: FeatureView
     label: Label
-    split: TimeSplit
+    split: TimeSplit | RollingSplit
     max_stale: float | None = None
 
     def __post_init__(self) -> None:
@@ -145,6 +192,8 @@ class TrainingDataset(Declaration):
             self._refuse(
                 f"its view {self.view.name!r} has a column {self.label.value!r} like the label; rename one of them"
             )
+        if not isinstance(self.split, TimeSplit | RollingSplit):
+            self._refuse(f"split={self.split!r}; write TimeSplit(...), or RollingSplit(select=..., report=...)")
         share = self.max_stale
         if share is not None and (isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1):
             self._refuse(
@@ -152,10 +201,9 @@ class TrainingDataset(Declaration):
                 "have it rebuilt by the month and by a refresh alone"
             )
 
-    @property
-    def days(self) -> Days:
-        """The days of its view and label that it is made of."""
-        return Days(self.view.partitions.first, self.split.report_until)
+    def days_of(self, split: TimeSplit) -> Days:
+        """The days of its view and label that it is made of, with its split resolved."""
+        return Days(self.view.partitions.first, split.report_until)
 
     @property
     def input_names(self) -> tuple[str, ...]:

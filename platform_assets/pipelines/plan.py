@@ -28,12 +28,13 @@ from platform_assets.declarations.names import asset_name, table_folder
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.tables import Source
 from platform_assets.declarations.times import ONE_DAY, Days, day_ranges
-from platform_assets.declarations.views import TrainingDataset
+from platform_assets.declarations.views import TimeSplit, TrainingDataset
 from platform_assets.lake import ledger
 from platform_assets.lake.repair import LOST
 from platform_assets.pipelines.assumed import Change, days_assumed
 from platform_assets.pipelines.decisions import champions_of
 from platform_assets.pipelines.run import Platform, version_for, version_of
+from platform_assets.pipelines.splits import kept_days, labelled_days
 
 NEVER = "never materialized"
 CODE = "its declaration changed"
@@ -225,7 +226,10 @@ def _can_be_made(
     if isinstance(declaration, Source):
         return platform.landing.stamp(declaration.name, None) is not None
     if isinstance(declaration, TrainingDataset):
-        return any(day >= declaration.split.report_from for day in materialized.get(declaration.view.name, ()))
+        view, label = (materialized.get(read, set()) for read in declaration.input_names)
+        if isinstance(declaration.split, TimeSplit):
+            return any(day >= declaration.split.report_from for day in view)
+        return labelled_days(declaration, view, label) is not None
     return all(
         bool(materialized.get(read.name)) or _can_be_made(platform, catalogue, read, materialized)
         for read in catalogue.inputs(declaration)
@@ -275,8 +279,9 @@ def _stale_by_input(
 ) -> Iterator[tuple[str, date | None]]:
     for read in _followed(there.catalogue, declaration):
         reason = f"{read.name} changed"
+        own = kept_days(declaration, recorded.get(None)) if isinstance(declaration, TrainingDataset) else None
         if read.name in steps and not _is_of_the_past(there, declaration, read):
-            for day in _reached(declaration, read, steps[read.name].days, candidates):
+            for day in _reached(declaration, read, steps[read.name].days, candidates, own=own):
                 yield reason, day
         current = there.version_for(declaration, read)
         if current is None:
@@ -290,8 +295,8 @@ def _stale_by_input(
         if not behind:
             continue
         last = there.last_changes(read.name, current)
-        if isinstance(declaration, TrainingDataset):
-            kept = {day: version for day, version in last.by_day.items() if day is None or day in declaration.days}
+        if own is not None:
+            kept = {day: version for day, version in last.by_day.items() if day is None or day in own}
             last = replace(last, by_day=kept)
         by_day = _newest_by_day(declaration, read, behind, last.by_day)
         always = max((last.by_day.get(day, -1) for day in days_always_read(declaration) or ()), default=-1)
@@ -361,11 +366,16 @@ def changed_since(
 
 
 def _reached(
-    reader: Declaration, read: Declaration, changed: Sequence[Days] | None, days: set[date | None]
+    reader: Declaration,
+    read: Declaration,
+    changed: Sequence[Days] | None,
+    days: set[date | None],
+    *,
+    own: Days | None = None,
 ) -> set[date | None]:
-    """Which of `days` the changed days of an input reach."""
-    if isinstance(reader, TrainingDataset) and changed is not None:
-        changed = [part for part in changed if part.clip(reader.days)]
+    """Which of `days` the changed days of an input reach; of a training dataset, those of its `own` days do."""
+    if own is not None and changed is not None:
+        changed = [part for part in changed if part.clip(own)]
     if changed is None or calendar(reader) is None or calendar(read) is None:
         return set(days) if changed is None or changed else set()
     reached: set[date | None] = set()

@@ -22,6 +22,7 @@ from platform_assets.lake.tables import ENGINE_ERRORS
 from platform_assets.pipelines.environment import PREFIX, THREADS, environment
 from platform_assets.pipelines.publish import hash_of
 from platform_assets.pipelines.run import Inputs, Platform, Run
+from platform_assets.pipelines.splits import kept_split
 from platform_assets.pipelines.training.costs import is_after_the_trees, read_settings_after_the_trees
 from platform_assets.pipelines.training.dataset import divide_labelled
 from platform_assets.pipelines.training.fitting import FittedModel, fit
@@ -270,7 +271,11 @@ def _dataset(
     else:
         run.say("building the training dataset again")
         try:
-            rows = divide_labelled(training, inputs, now=made.recorded_at).rows
+            split = kept_split(training, made)
+            if split is None:
+                msg = "it was built with another kind of split, whose days were not kept"
+                raise NotFound(msg)
+            rows = divide_labelled(training, split, inputs, now=made.recorded_at).rows
         except (PlatformError, *ENGINE_ERRORS, pl.exceptions.PolarsError, KeyError) as error:
             why = _first_line(error)
     if rows is None:

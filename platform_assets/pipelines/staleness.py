@@ -26,6 +26,7 @@ from platform_assets.pipelines.checks import UP_TO_DATE
 from platform_assets.pipelines.manifest import manifest
 from platform_assets.pipelines.plan import CODE, Plan, Step, changed_since, plan
 from platform_assets.pipelines.run import CheckResult, Platform, version_of
+from platform_assets.pipelines.splits import kept_days
 
 GONE = "its table is gone"
 _SHOWN = 3
@@ -174,7 +175,8 @@ def _changed_days(
     ]
     if None in found:
         return None
-    return {day for days in found if days is not None for day in days if day in dataset.days}
+    own = kept_days(dataset, entry)
+    return None if own is None else {day for days in found if days is not None for day in days if day in own}
 
 
 def _causes(
@@ -187,7 +189,7 @@ def _causes(
 ) -> tuple[str, ...]:
     """Where it began: the days of the sources, and the declarations, that changed since the dataset was made."""
     found = [] if entry.fingerprint in (catalogue.fingerprints[dataset.name], LOST) else [CODE]
-    behind = manifest(book, catalogue, dataset.name, entry.version)
+    behind, own = manifest(book, catalogue, dataset.name, entry.version), kept_days(dataset, entry)
     for read in (d for d in catalogue.declarations if d.name in behind and d.name != dataset.name):
         made = behind[read.name]
         if set(made.fingerprints) - {catalogue.fingerprints[read.name]}:
@@ -196,7 +198,7 @@ def _causes(
             days = _days_since(platform, catalogue, read, made.version, decided)
             if days is None:
                 found.append(f"{read.name} changed")
-            elif within := {day for day in days if day in dataset.days}:
+            elif within := {day for day in days if own is None or day in own}:
                 found.append(f"{read.name} of {say_days(day_ranges(within))} changed")
     return tuple(found)
 

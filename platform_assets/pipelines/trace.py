@@ -24,6 +24,7 @@ from platform_assets.lake.lookup import days_that_may_hold, why_unreadable
 from platform_assets.pipelines.addresses import Addresses
 from platform_assets.pipelines.feature import join_selections, slices_of_groups
 from platform_assets.pipelines.run import Inputs, Platform
+from platform_assets.pipelines.splits import kept_days
 from platform_assets.registry.versions import ModelName, RegisteredVersion, find_version
 
 ID = "prediction_id"
@@ -308,7 +309,7 @@ def tables_behind(
         for day, entry in made.items():
             for read in (r for r in catalogue.inputs(reader) if r.name in entry.inputs and not isinstance(r, Model)):
                 versions.setdefault(read.name, set()).add(entry.inputs[read.name])
-                wanted.setdefault(read.name, set()).update(_days_of(reader, read, day))
+                wanted.setdefault(read.name, set()).update(_days_of(reader, read, day, entry))
         newest = max(versions[reader.name])
         fingerprints = tuple(sorted({entry.fingerprint for entry in made.values()}))
         found.append(
@@ -325,12 +326,12 @@ def tables_behind(
     return tuple(found)
 
 
-def _days_of(reader: Declaration, read: Declaration, day: date | None) -> Iterable[date | None]:
+def _days_of(reader: Declaration, read: Declaration, day: date | None, entry: ledger.Entry) -> Iterable[date | None]:
     """The days of an input that one day of its reader reads."""
     if calendar(read) is None:
         return (None,)
     if isinstance(reader, TrainingDataset):
-        return reader.days
+        return kept_days(reader, entry) or ()
     return () if day is None else days_read(reader, read, Days(day, day)) or ()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,11 +12,12 @@ from platform_assets.compute.splits import split_by_time
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.names import DAY
 from platform_assets.declarations.times import Days
-from platform_assets.declarations.views import PREDICTION_TIME, SPLIT, TrainingDataset
+from platform_assets.declarations.views import PREDICTION_TIME, SPLIT, TimeSplit, TrainingDataset
 from platform_assets.pipelines.checks import SPLITS_FILLED
 from platform_assets.pipelines.leaks import not_too_good, splits_apart
 from platform_assets.pipelines.publish import publish
 from platform_assets.pipelines.run import CheckResult, Inputs, Materialization, Platform, Run
+from platform_assets.pipelines.splits import facts_of, resolve_split, stamps_of
 
 MATURED = "__matured"
 """When the label of a row was known, while the rows are divided."""
@@ -29,7 +29,7 @@ class DividedRows:
 
     rows: pl.DataFrame
     checks: tuple[CheckResult, ...]
-    facts: Mapping[str, Any]
+    facts: dict[str, Any]
 
 
 def build_training_dataset(
@@ -40,20 +40,33 @@ def build_training_dataset(
     Rows whose label is neither positive nor negative, or has not come yet, are left out and counted.
     """
     inputs = Inputs.pin(platform, catalogue, dataset, None)
-    found = divide_labelled(dataset, inputs, now=run.now)
-    return publish(platform, catalogue, dataset, found.rows, None, run, inputs, checks=found.checks, facts=found.facts)
+    split = resolve_split(platform.lake, catalogue, dataset, inputs.versions)
+    found = divide_labelled(dataset, split, inputs, now=run.now)
+    return publish(
+        platform,
+        catalogue,
+        dataset,
+        found.rows,
+        None,
+        run,
+        inputs,
+        checks=found.checks,
+        facts=found.facts | facts_of(dataset, split),
+        stamps=stamps_of(dataset, split),
+    )
 
 
-def divide_labelled(dataset: TrainingDataset, inputs: Inputs, *, now: datetime) -> DividedRows:
+def divide_labelled(dataset: TrainingDataset, split: TimeSplit, inputs: Inputs, *, now: datetime) -> DividedRows:
     """Compute the rows of a training dataset from the pinned versions of its inputs; it writes nothing.
 
     Args:
         dataset: what is declared.
+        split: where its parts lie, as declared or as resolved.
         inputs: the versions of its view and label.
         now: labels that were not known at this instant (UTC) have not come yet.
     """
-    calendar, split, label = dataset.view.partitions, dataset.split, dataset.label
-    labelled = label_rows(dataset, inputs, dataset.days, now=now)
+    calendar, label = dataset.view.partitions, dataset.label
+    labelled = label_rows(dataset, inputs, dataset.days_of(split), now=now)
     divided = (
         split_by_time(
             labelled.lazy().filter(pl.col(label.value).is_not_null()),
