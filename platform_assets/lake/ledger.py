@@ -24,6 +24,8 @@ from deltalake.exceptions import CommitFailedError
 
 from platform_assets.declarations.names import LEDGER
 from platform_assets.declarations.times import INSTANT, Days, day_ranges
+from platform_assets.lake.damage import LOG
+from platform_assets.lake.opened import Stamp, stamp_of
 from platform_assets.lake.tables import ATTEMPTS, Lake, explained
 
 _SCHEMA = pl.Schema(
@@ -130,9 +132,10 @@ class Ledger:
                 newest |= dict.fromkeys(unseen, _entry(row))
         return newest
 
-    def made(self, asset: str) -> set[date | None]:
-        """The days for which an asset was ever materialized; `{None}` for one without partitions."""
-        return _made(self._rows(asset))
+    def made(self, asset: str, *, until: datetime | None = None) -> set[date | None]:
+        """The days for which an asset was ever materialized, up to an instant; `{None}` for one without partitions."""
+        rows = self._rows(asset)
+        return _made(rows if until is None else rows.filter(pl.col("recorded_at") <= until))
 
     def last_changes(self, asset: str, table_id: str) -> LastChanges:
         """When each day of an asset's table last changed, as far as its entries tell."""
@@ -246,6 +249,7 @@ class _Book:
 
     table_id: str = ""
     version: int = -1
+    stamp: Stamp | None = None
     parts: dict[str, list[pl.DataFrame]] = field(default_factory=dict)
     made: dict[str, set[date | None]] = field(default_factory=dict)
     told: dict[tuple[str, str], LastChanges] = field(default_factory=dict)
@@ -281,15 +285,15 @@ def _book(lake: Lake) -> _Book:
         book = lake.remembered.get(LEDGER)
         if version is None:
             return _Book()
-        table_id = lake.table_id(LEDGER)
-        if not isinstance(book, _Book) or book.table_id != table_id or book.version > version:
-            book = None
+        table_id, log = lake.table_id(LEDGER), lake.path(LEDGER) / LOG
+        if not isinstance(book, _Book) or (book.table_id, book.stamp) != (table_id, stamp_of(log, book.version)):
+            book = None  # set back, or made again
         added = None if book is None else _added(lake, book.version, version)
         if book is None or added is None:
             book, added = _Book(table_id=table_id), _all(lake, version)
         if len(added):
             book.add(added)
-        book.version = version
+        book.version, book.stamp = version, stamp_of(log, version)
         lake.remembered[LEDGER] = book
         return book
 

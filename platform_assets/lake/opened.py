@@ -15,7 +15,7 @@ from pathlib import Path
 
 from deltalake import DeltaTable
 
-_Stamp = tuple[int, int, int]
+Stamp = tuple[int, int, int]
 """What tells a file from another: its number, size and time of change."""
 
 
@@ -25,7 +25,7 @@ class _Kept:
 
     table: DeltaTable
     version: int
-    stamp: _Stamp
+    stamp: Stamp
     log_stamp: int
 
 
@@ -47,7 +47,7 @@ class Opened:
             if kept is None:
                 return None
             del self._kept[log]
-            if _stamp(log, kept.version) != kept.stamp:
+            if stamp_of(log, kept.version) != kept.stamp:
                 return None
             if not _entry(log, kept.version + 1).exists():
                 if log.stat().st_mtime_ns != kept.log_stamp:  # an entry is gone, or a checkpoint came
@@ -66,7 +66,7 @@ class Opened:
         """The table at a version, for a writer alone; None where there is none that nobody holds."""
         with self._lock:
             kept = self._kept.get(log)
-            if kept is None or kept.version != version or _stamp(log, version) != kept.stamp:
+            if kept is None or kept.version != version or stamp_of(log, version) != kept.stamp:
                 return None
             del self._kept[log]
             table = kept.table
@@ -80,7 +80,7 @@ class Opened:
 
     def _keep(self, log: Path, table: DeltaTable) -> None:
         version = table.version()
-        stamp = _stamp(log, version)
+        stamp = stamp_of(log, version)
         if stamp is not None:
             self._kept[log] = _Kept(table=table, version=version, stamp=stamp, log_stamp=log.stat().st_mtime_ns)
 
@@ -94,7 +94,8 @@ def _entry(log: Path, version: int) -> Path:
     return log / f"{version:020}.json"
 
 
-def _stamp(log: Path, version: int) -> _Stamp | None:
+def stamp_of(log: Path, version: int) -> Stamp | None:
+    """What tells an entry of a log from any other that took its place; None where it is gone."""
     try:
         found = os.stat(_entry(log, version))
     except OSError:

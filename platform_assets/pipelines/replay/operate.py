@@ -15,14 +15,13 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from platform_assets.declarations.models import Model, Outcomes, Predictions
+from platform_assets.declarations.models import Model, Predictions
 from platform_assets.declarations.monitor import Monitor
 from platform_assets.declarations.names import DAY, asset_name, table_folder
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.retraining import ALARMED, RetrainingPolicy
 from platform_assets.declarations.tables import Label, Source
 from platform_assets.declarations.times import ONE_DAY, Days
-from platform_assets.declarations.views import TimeSplit, TrainingDataset
 from platform_assets.lake import ledger
 from platform_assets.lake.delivered import Delivered
 from platform_assets.lake.tables import Lake
@@ -220,13 +219,8 @@ class Replay:
         """Build the training datasets of a policy's models, fit these, and decide on their promotion."""
         steps: list[Made] = []
         trained, promoted, said = list[int](), list[int](), list[str]()
+        catalogue = self.setting.catalogue
         for model in self.setting.of_policy(policy, Model):
-            split = self._split(model.training, there)
-            if split is None:
-                said.append(f"{model.training.label.name} has too few days for fit, select and report")
-                continue
-            self.setting = self.setting.divided({model.training.name: split})
-            catalogue = self.setting.catalogue
             before = self._registry.champion(catalogue.name, model.name)
             steps.append(make(platform, catalogue, model.training.name, run))
             if not steps[-1].stopped:
@@ -251,12 +245,6 @@ class Replay:
             "training_seconds": sum(step.wall_seconds for step in steps),
             "training_cpu_seconds": sum(step.cpu_seconds for step in steps),
         }
-
-    def _split(self, dataset: TrainingDataset, there: There) -> TimeSplit | None:
-        labelled = [day for day in there[dataset.label.name] & there[dataset.view.name] if day is not None]
-        if not labelled:
-            return None
-        return self.setting.held[dataset.name].resolve(dataset.days.first, max(labelled), gap=dataset.split.gap)
 
     def _verdict(self, platform: Platform, promotion: Promotion, run: Run) -> str:
         decisions = history(platform, self.setting.catalogue, promotion).decisions
@@ -288,8 +276,3 @@ def _rows(turn: Sequence[Made]) -> dict[str, int]:
     for made in turn:
         rows[made.name] = rows.get(made.name, 0) + made.rows
     return rows
-
-
-def outcomes_of(setting: Setting, policy: str) -> Sequence[Outcomes]:
-    """The outcomes of a policy's predictions."""
-    return setting.of_policy(policy, Outcomes)

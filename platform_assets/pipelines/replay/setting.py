@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any
 
 from platform_assets.declarations.backtest import Backtest
@@ -13,39 +13,14 @@ from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model, Outcomes, Predictions
 from platform_assets.declarations.monitor import FEWEST_DAYS, Fixed, Monitor, TrainedOn
 from platform_assets.declarations.promotion import Promotion
+from platform_assets.declarations.retraining import Retraining
 from platform_assets.declarations.tables import Selection, Source
 from platform_assets.declarations.times import ONE_DAY, Daily, Days
-from platform_assets.declarations.views import TimeSplit, TrainingDataset
+from platform_assets.declarations.views import RollingSplit, TrainingDataset
 from platform_assets.errors import DeclarationError, PartitionError
 
-MOST_HELD_BACK = 0.5
-"""Select and report together take at most this share of the labelled days, and are shrunk until they do."""
 _REFERENCE_DAYS = FEWEST_DAYS + 20  # a reference that a replay has to find itself is so long
 _OF_A_POLICY = (Model, Promotion, Predictions, Outcomes)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Held:
-    """How long before a training the days lie that are not fitted on: *report* the last ones, *select* before them."""
-
-    select: timedelta
-    report: timedelta
-
-    def __post_init__(self) -> None:
-        if min(self.select, self.report) < ONE_DAY:
-            msg = f"a split of {self.select.days},{self.report.days} days leaves a part empty; write for example 28,28"
-            raise DeclarationError(msg)
-
-    def resolve(self, first: date, last: date, *, gap: timedelta) -> TimeSplit | None:
-        """The split of the labelled days from `first` to `last`; None where they are too few for three parts."""
-        days = (last - first).days + 1
-        share = min(1.0, MOST_HELD_BACK * days * ONE_DAY / (self.select + self.report))
-        report, select = (max(int(part.days * share), 1) for part in (self.report, self.select))
-        report_from = last - (report - 1) * ONE_DAY
-        select_from = report_from - select * ONE_DAY
-        if select_from <= first:
-            return None
-        return TimeSplit(select_from=select_from, report_from=report_from, report_until=last, gap=gap)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,14 +30,12 @@ class Setting:
     Attributes:
         catalogue: the declared one, with a model, a promotion, predictions and outcomes for each policy.
         policy_of: of each declaration that is a policy's own, whose.
-        held: by training dataset how its days are divided at each training.
         notes: what is not as declared, a sentence each.
         days: the days that are operated one by one.
     """
 
     catalogue: Catalogue
     policy_of: Mapping[str, str]
-    held: Mapping[str, Held]
     notes: tuple[str, ...]
     days: Days
 
@@ -75,17 +48,9 @@ class Setting:
         """The declarations of a kind that are a policy's own."""
         return [d for d in self.catalogue.of_kind(kind) if self.policy_of.get(d.name) == policy]
 
-    def divided(self, splits: Mapping[str, TimeSplit]) -> Setting:
-        """The same, with training datasets divided as by `splits`."""
-        known: dict[str, Declaration] = {}
-        for declaration in self.catalogue.declarations:
-            changes = {"split": splits[declaration.name]} if declaration.name in splits else {}
-            known[declaration.name] = _exchanged(declaration, known, **changes)
-        return replace(self, catalogue=replace(self.catalogue, declarations=list(known.values())))
-
 
 def set_up(
-    catalogue: Catalogue, *, days: Days, policies: Sequence[str], held: Held | None = None, longer: timedelta | None = None
+    catalogue: Catalogue, *, days: Days, policies: Sequence[str], split: tuple[timedelta, timedelta] | None = None, longer: timedelta | None = None
 ) -> Setting:
     """Take a catalogue for a replay.
 
@@ -93,7 +58,7 @@ def set_up(
         catalogue: as it is declared.
         days: the days that are operated one by one.
         policies: the names of what decides about retraining.
-        held: how training datasets are divided, else by the lengths of their own splits.
+        split: how long *select* and *report* are; else as long as a training dataset declares.
         longer: by how much every calendar that ends goes on, for a landing that repeats.
 
     Raises:
@@ -102,11 +67,13 @@ def set_up(
     """
     known: dict[str, Declaration] = {}
     own: dict[str, dict[str, Declaration]] = {policy: {} for policy in policies}
-    policy_of, divided, notes = dict[str, str](), dict[str, Held](), list[str]()
+    policy_of, notes = dict[str, str](), list[str]()
     _require_days(catalogue, days, longer or timedelta(0))
     for declaration in catalogue.declarations:
         if isinstance(declaration, Backtest):
             notes.append(f"{declaration.name} is left out: a replay is a backtest of everything")
+        elif isinstance(declaration, Retraining):
+            notes.append(f"{declaration.name} is left out: the policies of the replay decide")
         elif isinstance(declaration, _OF_A_POLICY) or _watches_a_policy(declaration):
             for policy in policies:
                 made = _taken(declaration, {**known, **own[policy]}, days, notes, name=f"{declaration.name}_{policy}")
@@ -116,7 +83,7 @@ def set_up(
         else:
             changes: dict[str, Any] = {}
             if isinstance(declaration, TrainingDataset):
-                divided[declaration.name] = held or _as_long(declaration.split)
+                changes["split"] = _rolling(declaration, split, notes)
             ends = calendar(declaration)
             if longer and ends is not None and ends.last is not None and not isinstance(declaration, Monitor):
                 changes["partitions"] = replace(ends, last=ends.last + longer)
@@ -127,7 +94,6 @@ def set_up(
     return Setting(
         catalogue=Catalogue(name=catalogue.name, declarations=declarations, retention=catalogue.retention),
         policy_of=policy_of,
-        held=divided,
         notes=tuple(dict.fromkeys(notes)),
         days=days,
     )
@@ -152,8 +118,20 @@ def _watches_a_policy(declaration: Declaration) -> bool:
     return isinstance(declaration, Monitor) and isinstance(declaration.of, Predictions)
 
 
-def _as_long(split: TimeSplit) -> Held:
-    return Held(select=split.report_from - split.select_from, report=split.report_until - split.report_from + ONE_DAY)
+def _rolling(dataset: TrainingDataset, asked: tuple[timedelta, timedelta] | None, notes: list[str]) -> RollingSplit:
+    """A split that rolls on: as asked for, as declared, or as long as the one that is declared for certain days."""
+    declared = dataset.split
+    if asked is not None:
+        return RollingSplit(select=asked[0], report=asked[1], gap=declared.gap)
+    if isinstance(declared, RollingSplit):
+        return declared
+    select = declared.report_from - declared.select_from
+    report = declared.report_until - declared.report_from + ONE_DAY
+    notes.append(
+        f"{dataset.name} is divided anew at each training, with the {select.days} days of select and the {report.days} "
+        "of report that it declares, until then shrunk to half of the labelled days"
+    )
+    return RollingSplit(select=select, report=report, gap=declared.gap)
 
 
 def _taken(
