@@ -17,8 +17,9 @@ from platform_assets.declarations.monitor import Monitor, TrainedOn
 from platform_assets.declarations.names import LEDGER, MAINTENANCE, PROFILES, QUARANTINE
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.retention import Retention
+from platform_assets.declarations.retraining import Retraining
 from platform_assets.declarations.tables import FeatureGroup, Label, Source
-from platform_assets.declarations.times import Daily, Days
+from platform_assets.declarations.times import ONE_DAY, Daily, Days
 from platform_assets.declarations.views import FeatureView, TrainingDataset
 from platform_assets.errors import CatalogueError
 
@@ -33,7 +34,10 @@ _MAY_READ: dict[type[Declaration], tuple[type[Declaration], ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Reach:
-    """How far beyond its own days a table reads an input, in time and in whole partitions."""
+    """How far beyond its own days a table reads an input, in time and in whole partitions.
+
+    A reach forth below zero is of an input that comes later than what reads it: its newest days are not read.
+    """
 
     back: timedelta
     forth: timedelta
@@ -79,6 +83,7 @@ class Catalogue:
             *self._strangers(),
             *self._labels(),
             *self._promotions(),
+            *self._retrainings(),
         ]
         try:
             order = list(TopologicalSorter({d.name: d.input_names for d in self.declarations}).static_order())
@@ -192,30 +197,16 @@ class Catalogue:
         """Declarations referred to by value that are not the ones in the catalogue."""
         problems = []
         for d in self.declarations:
-            held: list[Declaration] = []
             if isinstance(d, FeatureView):
-                held = list(d.groups)
                 for s in d.features:
                     problems += [
                         f"{d.name!r} joins {s.group.name!r} on {key!r}, which its spine does not have"
                         for key in s.spine_keys
                         if key not in d.schema.columns()
                     ]
-            elif isinstance(d, TrainingDataset):
-                held = [d.view, d.label]
-            elif isinstance(d, Model):
-                held = [d.training]
-            elif isinstance(d, Predictions):
-                held = [d.model, *([d.promotion] if d.promotion is not None else [])]
-            elif isinstance(d, Promotion | Backtest):
-                held = [d.model]
-            elif isinstance(d, Outcomes):
-                held = [d.predictions]
-            elif isinstance(d, Monitor):
-                held = [d.of, *([d.reference.model] if isinstance(d.reference, TrainedOn) else [])]
             problems += [
                 f"{d.kind} {d.name!r} refers to another {h.kind} {h.name!r} than the one in the catalogue"
-                for h in held
+                for h in _held(d)
                 if self._by_name.get(h.name, h) != h
             ]
         return problems
@@ -236,6 +227,20 @@ class Catalogue:
             if d.promotion is None and d.model.name in chosen
         ]
 
+    def _retrainings(self) -> list[str]:
+        """What asks for a training is one thing a model, and asks for one that there is."""
+        problems, chosen = [], dict[str, Retraining]()
+        for d in self.of_kind(Retraining):
+            if d.model.name not in self._by_name:
+                problems.append(f"{d.kind} {d.name!r} trains {d.model.name!r}, which is not in the catalogue; add it")
+            if d.model.name in chosen:
+                problems.append(
+                    f"{chosen[d.model.name].name!r} and {d.name!r} both ask for the training of {d.model.name!r}; keep "
+                    "one of them"
+                )
+            chosen.setdefault(d.model.name, d)
+        return problems
+
     def _labels(self) -> list[str]:
         return [
             f"training dataset {d.name!r}: its label {d.label.name!r} is keyed by {', '.join(d.label.keys)}, "
@@ -243,6 +248,30 @@ class Catalogue:
             for d in self.declarations
             if isinstance(d, TrainingDataset) and tuple(d.label.keys) != tuple(d.view.keys)
         ]
+
+
+def _held(declaration: Declaration) -> Sequence[Declaration]:
+    """What a declaration refers to by value."""
+    match declaration:
+        case FeatureView():
+            return declaration.groups
+        case TrainingDataset():
+            return (declaration.view, declaration.label)
+        case Model():
+            return (declaration.training,)
+        case Predictions():
+            return (declaration.model, *([declaration.promotion] if declaration.promotion is not None else []))
+        case Promotion() | Backtest():
+            return (declaration.model,)
+        case Outcomes():
+            return (declaration.predictions,)
+        case Retraining():
+            return (declaration.model, declaration.model.training.label, *declaration.monitors)
+        case Monitor(reference=TrainedOn(model=model)):
+            return (declaration.of, model)
+        case Monitor():
+            return (declaration.of,)
+    return ()
 
 
 def calendar(declaration: Declaration) -> Daily | None:
@@ -262,6 +291,13 @@ def reach(reader: Declaration, read: Declaration) -> Reach | None:
     if days is None or other is None or isinstance(reader, Backtest):
         return None
     back = forth = timedelta(0)
+    if isinstance(reader, Retraining):
+        ahead, behind = (
+            (0, reader.days_back)
+            if read.name != reader.model.training.label.name
+            else (-reader.labels_lag, reader.labels_lag)
+        )
+        return Reach(back=behind * ONE_DAY, forth=ahead * ONE_DAY, days_back=behind, days_forth=ahead)
     if isinstance(reader, Monitor):  # whole days, whatever the clocks did
         return Reach(back=reader.back, forth=forth, days_back=reader.days_back, days_forth=0)
     if isinstance(reader, FeatureGroup):

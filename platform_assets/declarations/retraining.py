@@ -18,6 +18,10 @@ ALARMED = "alarmed"
 """The Boolean column by which a monitor says that a row of it is an alarm."""
 
 
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
 @dataclass(frozen=True, kw_only=True)
 class RetrainingPolicy:
     """What asks for a retraining, and what holds it back.
@@ -158,10 +162,6 @@ class Retraining(Declaration):
 def _calendar_of(monitor: Declaration) -> Daily | None:
     days = getattr(monitor, "partitions", None)
     return days if isinstance(days, Daily) else None
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _column(name: str, dtype: pl.DataType, description: str, *, nullable: bool = False) -> Column:

@@ -292,29 +292,5 @@ def _say_units(deliveries: Deliveries) -> str:
     return ", ".join(units[:_SHOWN]) + (f" and {len(units) - _SHOWN} more" if len(units) > _SHOWN else "")
 
 
-def retraining_job(catalogue: Catalogue) -> UnresolvedJob | None:
-    """Training datasets and models, to be launched by hand or by the month; None without any."""
-    wanted = [d.name for d in catalogue.declarations if isinstance(d, TrainingDataset | Model | Promotion)]
-    if not wanted:
-        return None
-    return dg.define_asset_job(
-        f"{catalogue.name}_retraining",
-        selection=dg.AssetSelection.assets(*(key_of(catalogue, name) for name in wanted)),
-        description="Rebuilds the training datasets, fits the models anew and decides on their promotion.",
-    )
-
-
-def retraining_schedule(job: UnresolvedJob) -> dg.ScheduleDefinition:
-    """On the first of each month."""
-    return dg.ScheduleDefinition(
-        name=f"{job.name}_monthly",
-        job=job,
-        cron_schedule="0 3 1 * *",
-        tags={TRIGGER: "retraining"},
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Rebuilds the training datasets and fits the models anew, once a month.",
-    )
-
-
 def _everything(catalogue: Catalogue) -> dg.AssetSelection:
     return dg.AssetSelection.assets(*(key_of(catalogue, d.name) for d in catalogue.declarations))

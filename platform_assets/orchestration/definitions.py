@@ -19,11 +19,10 @@ from platform_assets.orchestration.automation import (
     jobs_of,
     landing_sensor,
     nightly_schedules,
-    retraining_job,
-    retraining_schedule,
 )
 from platform_assets.orchestration.maintenance import maintenance_asset, maintenance_schedule
 from platform_assets.orchestration.resources import resources
+from platform_assets.orchestration.retraining import retraining_job, retraining_schedules, retraining_sensors
 from platform_assets.orchestration.up_to_date import up_to_date_checks, up_to_date_job, up_to_date_schedule
 from platform_assets.settings import Settings, load_settings
 
@@ -49,12 +48,13 @@ def build_definitions(catalogue: Catalogue, *, settings: Settings | None = None)
         schedules=[
             *nightly_schedules(catalogue, jobs),
             up_to_date_schedule(catalogue, looking, tags={TRIGGER: "up to date"}),
-            *([retraining_schedule(retraining)] if retraining else []),
+            *(retraining_schedules(catalogue, retraining) if retraining else []),
             maintenance_schedule(catalogue),
         ],
         sensors=[
             automation_sensor(catalogue),
             landing_sensor(catalogue, jobs),
+            *(retraining_sensors(catalogue, retraining) if retraining else []),
             alert_sensor(catalogue, webhook=settings.webhook),
         ],
         resources=resources(settings),

@@ -12,6 +12,7 @@ from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model, Outcomes, Predictions
 from platform_assets.declarations.monitor import Monitor
 from platform_assets.declarations.promotion import Promotion
+from platform_assets.declarations.retraining import Retraining
 from platform_assets.declarations.tables import FeatureGroup, Source
 from platform_assets.declarations.times import Daily, Monthly, day_ranges
 from platform_assets.declarations.views import FeatureView, TrainingDataset
@@ -32,6 +33,7 @@ SPLITS_APART = "splits_apart"
 NOT_TOO_GOOD = "not_too_good"
 PROMOTED = "promoted"
 NO_DRIFT = "no_drift"
+TRAINED_WHEN_ASKED = "trained_when_asked"
 UP_TO_DATE = "up_to_date"
 """Not among those of `checks_of`: it looks at the whole catalogue at once, after the materialization and later."""
 
@@ -97,6 +99,9 @@ def checks_of(declaration: Declaration) -> tuple[Check, ...]:  # noqa: C901 - on
     elif isinstance(declaration, Monitor):
         asks = f"Is no column of {declaration.of.name} further from the reference than unchanged days are?"
         return (Check(name=NO_DRIFT, asks=asks, blocking=False), not_empty, complete)
+    elif isinstance(declaration, Retraining):
+        asks = f"Was {declaration.model.name} trained since the day before, if that asked for it?"
+        return (Check(name=TRAINED_WHEN_ASKED, asks=asks, blocking=False), not_empty, complete)
     else:
         own = contract
     return (own, not_empty, complete) if calendar(declaration) is not None else (own, not_empty)

@@ -12,6 +12,7 @@ from platform_assets.declarations.models import Model, Outcomes, Predictions
 from platform_assets.declarations.monitor import Monitor
 from platform_assets.declarations.names import asset_name, table_folder
 from platform_assets.declarations.promotion import Promotion
+from platform_assets.declarations.retraining import Retraining
 from platform_assets.declarations.tables import FeatureGroup, Label, Source
 from platform_assets.declarations.times import Days, Monthly
 from platform_assets.declarations.views import FeatureView, TrainingDataset
@@ -23,6 +24,7 @@ from platform_assets.pipelines.feature import compute_features, compute_labels, 
 from platform_assets.pipelines.inference import predict
 from platform_assets.pipelines.monitoring import judge_predictions
 from platform_assets.pipelines.promotion import promote
+from platform_assets.pipelines.retraining import ask_for_retraining
 from platform_assets.pipelines.run import Materialization, Platform, Run
 from platform_assets.pipelines.training.backtesting import backtest
 from platform_assets.pipelines.training.dataset import build_training_dataset
@@ -82,6 +84,7 @@ def _dispatch(
         Backtest: backtest,
         Outcomes: judge_predictions,
         Monitor: watch,
+        Retraining: ask_for_retraining,
     }
     for kind, pipeline in daily.items():
         if isinstance(declaration, kind):

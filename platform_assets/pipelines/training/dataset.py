@@ -40,8 +40,8 @@ def build_training_dataset(
     Rows whose label is neither positive nor negative, or has not come yet, are left out and counted.
     """
     inputs = Inputs.pin(platform, catalogue, dataset, None)
-    split = resolve_split(platform.lake, catalogue, dataset, inputs.versions)
-    found = divide_labelled(dataset, split, inputs, now=run.now)
+    resolved = resolve_split(platform.lake, catalogue, dataset, inputs.versions, now=run.now)
+    found = divide_labelled(dataset, resolved.split, inputs, now=run.now)
     return publish(
         platform,
         catalogue,
@@ -51,8 +51,8 @@ def build_training_dataset(
         run,
         inputs,
         checks=found.checks,
-        facts=found.facts | facts_of(dataset, split),
-        stamps=stamps_of(dataset, split),
+        facts=found.facts | facts_of(dataset, resolved.split),
+        stamps=stamps_of(dataset, resolved),
     )
 
 
