@@ -122,6 +122,13 @@ def reproduce(settings: Settings, chosen: argparse.Namespace) -> int:
     return answer_reproduce(settings, chosen)
 
 
+def replay(settings: Settings, chosen: argparse.Namespace) -> int:
+    """Operate a project over its history as though live, and compare policies of retraining."""
+    from platform_assets.replays import answer_replay
+
+    return answer_replay(settings, chosen)
+
+
 def usage(settings: Settings, chosen: argparse.Namespace) -> int:
     """Say who uses a feature, and whether it is safe to drop."""
     from platform_assets.answers import answer_usage
@@ -361,6 +368,7 @@ def _parser() -> argparse.ArgumentParser:
         (promote, "promote"),
         (rollback, "rollback"),
         (champions, "champions"),
+        (replay, "replay"),
     )
     for function, name in known:
         first_line = (function.__doc__ or "").splitlines()[0]
@@ -390,6 +398,10 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("feature", metavar="FEATURE", help=written)
         if function is set_back:
             command.add_argument("table", metavar="TABLE", help="as the error names it, for example flights/departures")
+        if function is replay:
+            from platform_assets.replays import add_arguments
+
+            add_arguments(command)
         if function in _OF_CHAMPIONS:
             _add_champion_arguments(command, function)
     return parser

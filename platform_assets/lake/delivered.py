@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -66,6 +68,16 @@ class Delivered(Landing):
                 found.setdefault(source, set()).add(day)
         return found
 
+    def digest(self, days: Days) -> str:
+        """One hash of all that had been delivered on the morning after the last of `days`, and of the snapshots.
+
+        A file that was delivered later does not change it.
+        """
+        seen = self.at(max(own.start_of(days.last + 2 * ONE_DAY) for own in self.calendars.values()))
+        told = {source: seen.stamps(source, _whole(seen.deliveries(source))) for source in sorted(seen.calendars)}
+        snapshots = {path.name: path.stat().st_size for path in sorted(self.root.glob("*.csv"))}
+        return hashlib.blake2b(json.dumps([told, snapshots]).encode(), digest_size=8).hexdigest()
+
     def deliveries(self, source: str) -> dict[date, tuple[Delivery, ...]]:
         """The files of a daily source by day that had been delivered, each day's in the order of delivery."""
         return {day: seen for day in self.held.get(source, {}) if (seen := self._seen(source, day))}
@@ -78,6 +90,10 @@ class Delivered(Landing):
     def _seen(self, source: str, day: date) -> tuple[Delivery, ...]:
         files = self.held.get(source, {}).get(day, ())
         return tuple(one for one in files if _delivered_at(one, self.calendars[source]) <= self.until)
+
+
+def _whole(found: Mapping[date, object]) -> Days | None:
+    return Days(min(found), max(found)) if found else None
 
 
 def _instant(told: tuple[datetime, str, date]) -> datetime:

@@ -41,10 +41,15 @@ class Platform:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run: its id, the instant it counts as now (UTC), and where it says what it does."""
+    """One run: its id, the instant it counts as now (UTC), where it says what it does, and whether anybody will look.
+
+    Pictures are drawn for people: a run whose results nobody sees one by one leaves them out (`draws`). That changes
+    nothing else.
+    """
 
     run_id: str
     now: datetime
+    draws: bool = True
     say: Callable[[str], None] = field(default=lambda _: None, compare=False)
 
 

@@ -52,6 +52,7 @@ class Replay:
         connect: opens DuckDB.
         approve: whether a challenger that waits for somebody is approved at once.
         say: where it says what it does.
+        over: told of each day that is over.
     """
 
     folder: Path
@@ -61,6 +62,7 @@ class Replay:
     connect: Connect
     approve: bool = False
     say: Callable[[str], None] = field(default=lambda _: None)
+    over: Callable[[Day], None] = field(default=lambda _: None)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -78,8 +80,14 @@ class Replay:
         while day <= self.setting.days.last:
             over.append(self._operate(day, over[-1] if over else None, there))
             self._journal.write(over[-1])
+            self.over(over[-1])
             day += ONE_DAY
         return over
+
+    @property
+    def lake(self) -> Lake:
+        """Its tables."""
+        return self._lake
 
     def platform(self, day: date) -> Platform:
         """The platform as it stands on the morning after a day."""
@@ -107,7 +115,7 @@ class Replay:
         return there
 
     def _operate(self, day: date, before: Day | None, there: There) -> Day:
-        run = Run(run_id=f"replay-{day}", now=self.morning_after(day), say=self.say)
+        run = Run(run_id=f"replay-{day}", now=self.morning_after(day), draws=False, say=self.say)
         platform, setting = self.platform(day), self.setting
         since = None if before is None else self.morning_after(before.day)
         arrived: dict[str, set[date | None]] = {name: set(days) for name, days in platform.landing.arrived(since).items()}  # type: ignore[attr-defined]
