@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from platform_assets.errors import PlatformError, SettingsError
+from platform_assets.replay_arguments import add_arguments
 from platform_assets.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -398,12 +399,9 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("feature", metavar="FEATURE", help=written)
         if function is set_back:
             command.add_argument("table", metavar="TABLE", help="as the error names it, for example flights/departures")
-        if function is replay:
-            from platform_assets.replays import add_arguments
-
-            add_arguments(command)
         if function in _OF_CHAMPIONS:
             _add_champion_arguments(command, function)
+    add_arguments(commands.choices["replay"])
     return parser
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 from rich.console import Console
 from rich.live import Live
@@ -26,31 +27,13 @@ from platform_assets.orchestration.resources import resources
 from platform_assets.pipelines.replay.journal import Day
 from platform_assets.pipelines.replay.operate import Replay
 from platform_assets.pipelines.replay.picture import picture_of_replay
-from platform_assets.pipelines.replay.policies import KNOWN, read_policy
+from platform_assets.pipelines.replay.policies import read_policy
 from platform_assets.pipelines.replay.report import Report, report_on
 from platform_assets.pipelines.replay.setting import Setting, set_up
 from platform_assets.settings import Settings
 from platform_assets.terminal import console
 
 _SHOWN = 12
-
-
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """What the command takes."""
-    command.epilog = (
-        "example: platform-assets replay --from 2013-02-01 --to 2013-12-31 --policy never --policy monthly\n"
-        "Stopped at any instant, it goes on where it was when it is started again. Nothing of production is written.\n"
-        "exit code: 0 when every day was operated, 1 where it cannot be, 2 on wrong usage"
-    )
-    command.add_argument("--project", metavar="PROJECT", help="which, where there are several")
-    command.add_argument("--from", dest="first", required=True, type=_day, metavar="DAY", help="the first day operated")
-    command.add_argument("--to", dest="last", required=True, type=_day, metavar="DAY", help="the last one")
-    written = f"when to train again: {', '.join(KNOWN)}, or a TOML file; again for another one beside it"
-    command.add_argument("--policy", action="append", metavar="POLICY", help=written)
-    written = "how many days select and report have at a training; else as declared"
-    command.add_argument("--split", type=_split, metavar="SELECT,REPORT", help=written)
-    written = "approve what passes where a promotion waits for somebody; else it waits to the end"
-    command.add_argument("--approve", action="store_true", help=written)
 
 
 def answer_replay(settings: Settings, chosen: argparse.Namespace) -> int:
@@ -65,9 +48,7 @@ def answer_replay(settings: Settings, chosen: argparse.Namespace) -> int:
     if chosen.last < chosen.first:
         msg = f"--from {chosen.first} is after --to {chosen.last}; turn them round"
         raise PartitionError(msg)
-    setting = set_up(
-        catalogue, days=Days(chosen.first, chosen.last), policies=list(policies), split=chosen.split
-    )
+    setting = set_up(catalogue, days=Days(chosen.first, chosen.last), policies=list(policies), split=chosen.split)
     platform = resources(settings)["platform"].open()
     calendars = {s.name: s.partitions for s in setting.catalogue.of_kind(Source) if s.partitions is not None}
     landing = Delivered.of(platform.landing, calendars, until=datetime.now(UTC))
@@ -114,25 +95,8 @@ def show_report(out: Console, report: Report, folder: Path) -> None:
     out.print(figures)
     shared = sum(day.cpu_seconds for day in report.by_day)
     out.print(f"[dim]and for all of them alike {shared:.0f} CPU s, {report.alerts} alerts")
-    months = sorted({month for one in report.policies for month in one.months})
-    if months:
-        by_month = Table(box=None, pad_edge=False, header_style="dim")
-        by_month.add_column("log loss of")
-        for one in report.policies:
-            by_month.add_column(one.policy, justify="right")
-        for month in months:
-            by_month.add_row(month, *(f"{p.months[month].log_loss:.4f}" if month in p.months else "" for p in report.policies))
-        out.print()
-        out.print(by_month)
-    for one in report.policies:
-        out.print()
-        if not one.changes:
-            out.print(f"[bold]{one.policy}[/] never trained")
-        for change in one.changes[:_SHOWN]:
-            mark = "[green]✓[/]" if change.promoted else "[yellow]·[/]"
-            out.print(f"{mark} {one.policy} {change.day}: {escape(change.why)}; {escape(change.said[:160])}")
-        if len(one.changes) > _SHOWN:
-            out.print(f"[dim]  and {len(one.changes) - _SHOWN} more, in report.json")
+    _show_months(out, report)
+    _show_trainings(out, report)
     out.print()
     if report.first_days and report.last_days:
         (first, first_cpu), (last, last_cpu) = report.first_days, report.last_days
@@ -143,6 +107,33 @@ def show_report(out: Console, report: Report, folder: Path) -> None:
     out.print(f"report  {folder / 'report.png'}\n        {folder / 'report.json'}", overflow="fold")
 
 
+def _show_months(out: Console, report: Report) -> None:
+    months = sorted({month for one in report.policies for month in one.months})
+    if months:
+        by_month = Table(box=None, pad_edge=False, header_style="dim")
+        by_month.add_column("log loss of")
+        for one in report.policies:
+            by_month.add_column(one.policy, justify="right")
+        for month in months:
+            by_month.add_row(
+                month, *(f"{p.months[month].log_loss:.4f}" if month in p.months else "" for p in report.policies)
+            )
+        out.print()
+        out.print(by_month)
+
+
+def _show_trainings(out: Console, report: Report) -> None:
+    for one in report.policies:
+        out.print()
+        if not one.changes:
+            out.print(f"[bold]{one.policy}[/] never trained")
+        for change in one.changes[:_SHOWN]:
+            mark = "[green]✓[/]" if change.promoted else "[yellow]·[/]"
+            out.print(f"{mark} {one.policy} {change.day}: {escape(change.why)}; {escape(change.said[:160])}")
+        if len(one.changes) > _SHOWN:
+            out.print(f"[dim]  and {len(one.changes) - _SHOWN} more, in report.json")
+
+
 class _Follow:
     """One line that says which day is being operated, and how long the rest will take; use it as a context manager."""
 
@@ -151,7 +142,7 @@ class _Follow:
         self._live = Live(console=out, refresh_per_second=4, transient=True)
         self._doing, self._done, self._seconds = "what came before", 0, 0.0
 
-    def __enter__(self) -> _Follow:
+    def __enter__(self) -> Self:
         self._live.start()
         return self
 
@@ -180,7 +171,9 @@ def _chosen(project: str | None) -> Catalogue:
     named = [one for one in found if project in (None, one.name)]
     if len(named) != 1:
         names = ", ".join(one.name for one in found) or "none"
-        problem = f"no project {project!r}" if project else "which project is not said" if found else "there is no project"
+        problem = (
+            f"no project {project!r}" if project else "which project is not said" if found else "there is no project"
+        )
         msg = f"{problem}; there are: {names}. Say --project NAME"
         raise NotFound(msg)
     return named[0]
@@ -197,20 +190,3 @@ def _name(setting: Setting, policies: dict[str, RetrainingPolicy], landing: Deli
     ]
     digest = hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=4).hexdigest()
     return f"{setting.catalogue.name}-{setting.days.first}-{setting.days.last}-{digest}"
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        msg = f"{text} is no day; write 2013-02-01"
-        raise argparse.ArgumentTypeError(msg) from error
-
-
-def _split(text: str) -> tuple[timedelta, timedelta]:
-    parts = text.split(",")
-    if len(parts) != 2 or not all(part.isdecimal() and int(part) for part in parts):  # noqa: PLR2004
-        msg = f"{text} is no split; write the days of select and of report, such as 28,28"
-        raise argparse.ArgumentTypeError(msg)
-    select, report = (timedelta(days=int(part)) for part in parts)
-    return select, report

@@ -7,10 +7,12 @@ import json
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 from platform_assets.declarations.times import ONE_DAY, Daily, Days
 from platform_assets.lake.landing import Delivery, Landing
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Delivered(Landing):
 
     held: Mapping[str, Mapping[date, tuple[Delivery, ...]]] = field(default_factory=dict, repr=False)
     calendars: Mapping[str, Daily] = field(default_factory=dict)
-    until: datetime = datetime.min
+    until: datetime = _LONG_AGO
     _in_turn: tuple[tuple[datetime, str, date], ...] = field(default=(), repr=False, compare=False)
 
     @staticmethod
@@ -55,9 +57,7 @@ class Delivered(Landing):
 
     def at(self, until: datetime) -> Delivered:
         """The same folder, seen from another instant (UTC)."""
-        return Delivered(
-            self.root, held=self.held, calendars=self.calendars, until=until, _in_turn=self._in_turn
-        )
+        return Delivered(self.root, held=self.held, calendars=self.calendars, until=until, _in_turn=self._in_turn)
 
     def arrived(self, since: datetime | None) -> dict[str, set[date]]:
         """By source the days for which something was delivered after `since` (UTC; None: ever) and up to `until`."""

@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
@@ -151,7 +152,7 @@ def read(lake: Lake, assets: Sequence[str] | None = None) -> Ledger:
     return Ledger({name: book.rows(name) for name in (book.assets if assets is None else assets)})
 
 
-def made(lake: Lake, asset: str) -> Set[date | None]:
+def made(lake: Lake, asset: str) -> AbstractSet[date | None]:
     """The days for which an asset was ever materialized; `{None}` for one without partitions. Not to be altered."""
     return _book(lake).made.get(asset, frozenset())
 
@@ -312,7 +313,9 @@ def _added(lake: Lake, since: int, until: int) -> pl.DataFrame | None:
             return None
         with explained(lake.path(LEDGER), "read"):
             parts += [
-                _with_all_columns(pl.read_parquet(path, hive_partitioning=False).with_columns(asset=pl.lit(held["asset"])))
+                _with_all_columns(
+                    pl.read_parquet(path, hive_partitioning=False).with_columns(asset=pl.lit(held["asset"]))
+                )
                 for path, held in files.items()
             ]
     return pl.concat(parts)

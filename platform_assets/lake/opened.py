@@ -7,7 +7,6 @@ the log and none of the others. A writer, which moves its object on itself, take
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from dataclasses import dataclass, field
@@ -97,7 +96,7 @@ def _entry(log: Path, version: int) -> Path:
 def stamp_of(log: Path, version: int) -> Stamp | None:
     """What tells an entry of a log from any other that took its place; None where it is gone."""
     try:
-        found = os.stat(_entry(log, version))
+        found = _entry(log, version).stat()
     except OSError:
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns

@@ -16,7 +16,7 @@ from datetime import date
 from platform_assets.declarations.backtest import Backtest
 from platform_assets.declarations.catalogue import Catalogue, calendar, days_affected
 from platform_assets.declarations.declaration import Declaration
-from platform_assets.declarations.models import Predictions
+from platform_assets.declarations.models import Outcomes, Predictions
 from platform_assets.declarations.tables import Source
 from platform_assets.declarations.times import Days, day_ranges
 from platform_assets.errors import PlatformError
@@ -58,7 +58,13 @@ class Made:
 
 
 def advance(
-    platform: Platform, catalogue: Catalogue, arrived: Mapping[str, Collection[date | None]], there: There, run: Run
+    platform: Platform,
+    catalogue: Catalogue,
+    arrived: Mapping[str, Collection[date | None]],
+    there: There,
+    run: Run,
+    *,
+    matured: Mapping[str, Collection[date]] | None = None,
 ) -> list[Made]:
     """Ingest what was delivered and make what follows from it, in the order of the graph.
 
@@ -68,16 +74,20 @@ def advance(
         arrived: by source the days for which something was delivered (None for a snapshot).
         there: what was there before; what is made is added.
         run: the run, and the instant at which all of it happens.
+        matured: by label the days of which more rows may be known by now than when they were made: what came of
+            predictions is told anew.
     """
     fresh: dict[str, set[date]] = {}
     turn: list[Made] = []
     for declaration in catalogue.declarations:
         if isinstance(declaration, Source):
-            wanted = set(arrived.get(declaration.name, ()))
+            wanted: set[date | None] = set(arrived.get(declaration.name, ()))
         elif calendar(declaration) is None or isinstance(declaration, Backtest):
             continue
         else:
             wanted = _that_follow(platform, catalogue, declaration, fresh, there, run)
+        if isinstance(declaration, Outcomes):
+            wanted |= there[declaration.name].intersection((matured or {}).get(declaration.label.name, ()))
         for days in _parts(wanted):
             made = make(platform, catalogue, declaration.name, run, days=days)
             if made.materialization is None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date
 
@@ -129,7 +130,7 @@ def not_empty(rows: Mapping[date | None, int]) -> CheckResult:
     )
 
 
-def days_complete(days: Daily, materialized: Set[date | None], run: Run) -> CheckResult:
+def days_complete(days: Daily, materialized: AbstractSet[date | None], run: Run) -> CheckResult:
     """The check that every day (or month) that is over at the run's instant is materialized.
 
     Dagster's freshness policy looks at the newest materialization of any partition, so that a backfill

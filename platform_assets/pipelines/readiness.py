@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import date
 
 from platform_assets.declarations.catalogue import Catalogue, calendar, days_always_read, days_read
@@ -14,7 +15,7 @@ def can_run(
     catalogue: Catalogue,
     declaration: Declaration,
     day: date,
-    there: Mapping[str, Set[date | None]],
+    there: Mapping[str, AbstractSet[date | None]],
     along: Mapping[date, Sequence[str]] | None = None,
 ) -> bool:
     """Whether all that a day reads is there, or is made along with it in the same run.

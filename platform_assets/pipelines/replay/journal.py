@@ -85,6 +85,7 @@ class Day:
         rows: by table the rows that were made, but for those of a policy.
         alerts: what began to be wrong, but for what is a policy's own.
         open: everything that is wrong at its end.
+        immature: by label the days of which some rows were not known yet.
         policies: what it brought under each.
         memory: what each remembers.
         seconds: of work for all policies alike.
@@ -96,6 +97,7 @@ class Day:
     rows: Mapping[str, int]
     alerts: Sequence[str]
     open: Sequence[str]
+    immature: Mapping[str, Sequence[date]]
     policies: Mapping[str, PolicyDay]
     memory: Mapping[str, Memory]
     seconds: float
@@ -158,7 +160,10 @@ class Journal:
         made.mkdir(parents=True)
         (made / _OF).write_text(str(day))
         if (mlflow / _DATABASE).exists():
-            with closing(sqlite3.connect(mlflow / _DATABASE)) as source, closing(sqlite3.connect(made / _DATABASE)) as to:
+            with (
+                closing(sqlite3.connect(mlflow / _DATABASE)) as source,
+                closing(sqlite3.connect(made / _DATABASE)) as to,
+            ):
                 source.backup(to)
         for table in tables:
             if table.exists():
@@ -199,6 +204,7 @@ def _day(told: dict[str, Any]) -> Day:
         **{
             **told,
             "day": date.fromisoformat(told["day"]),
+            "immature": {name: [date.fromisoformat(day) for day in days] for name, days in told["immature"].items()},
             "policies": {name: PolicyDay(**one) for name, one in told["policies"].items()},
             "memory": {name: memory(one) for name, one in told["memory"].items()},
         }

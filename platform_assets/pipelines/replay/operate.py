@@ -118,18 +118,22 @@ class Replay:
         run = Run(run_id=f"replay-{day}", now=self.morning_after(day), draws=False, say=self.say)
         platform, setting = self.platform(day), self.setting
         since = None if before is None else self.morning_after(before.day)
-        arrived: dict[str, set[date | None]] = {name: set(days) for name, days in platform.landing.arrived(since).items()}  # type: ignore[attr-defined]
+        arrived: dict[str, set[date | None]] = {
+            name: set(days) for name, days in platform.landing.arrived(since).items()
+        }  # type: ignore[attr-defined]
         if before is None:
             snapshots = [source.name for source in setting.catalogue.of_kind(Source) if source.partitions is None]
             arrived |= {name: {None} for name in snapshots}
-        turn = advance(platform, setting.catalogue, arrived, there, run)
+        waited: Mapping[str, Sequence[date]] = {} if before is None else before.immature
+        turn = advance(platform, setting.catalogue, arrived, there, run, matured=waited)
+        fresh = self._fresh_labels(turn, waited, since, run)
         memory = {} if before is None else dict(before.memory)
         was_open = set() if before is None else set(before.open)
         wrong = _wrong(turn, was_open)
         alerts = {who: sorted(self._of(who, wrong - was_open)) for who in (None, *self.policies)}
         policies = {}
         for policy in self.policies:
-            memory[policy] = self._remember(policy, memory.get(policy, Memory()), turn, platform, run)
+            memory[policy] = self._remember(policy, memory.get(policy, Memory()), turn, fresh)
             own = [made for made in turn if setting.policy_of.get(made.name) == policy]
             found = PolicyDay(
                 alerts=alerts[policy],
@@ -145,6 +149,7 @@ class Replay:
             rows=_rows(alike),
             alerts=alerts[None],
             open=sorted(wrong),
+            immature=self._immature(turn, waited, run),
             policies=policies,
             memory=memory,
             seconds=sum(m.wall_seconds for m in alike),
@@ -154,17 +159,16 @@ class Replay:
     def _of(self, policy: str | None, wrong: set[str]) -> set[str]:
         return {said for said in wrong if self.setting.policy_of.get(said.partition(":")[0]) == policy}
 
-    def _remember(self, policy: str, known: Memory, turn: Sequence[Made], platform: Platform, run: Run) -> Memory:
+    def _remember(self, policy: str, known: Memory, turn: Sequence[Made], came: Mapping[str, int]) -> Memory:
         """How many labels came in, and which monitors alarmed, on the days that were made for the first time."""
         labels = {model.training.label.name for model in self.setting.of_policy(policy, Model)}
-        fresh, alarmed = known.fresh_rows, dict(known.alarmed)
+        fresh = known.fresh_rows + sum(came.get(name, 0) for name in labels)
+        alarmed = dict(known.alarmed)
         for made in turn:
             declaration = self.setting.catalogue[made.name]
             if not made.first or made.stopped:
                 continue
-            if isinstance(declaration, Label) and made.name in labels:
-                fresh += self._matured(declaration, made.first, run)
-            elif isinstance(declaration, Monitor) and self.setting.policy_of.get(made.name, policy) == policy:
+            if isinstance(declaration, Monitor) and self.setting.policy_of.get(made.name, policy) == policy:
                 alarms = self._alarms(declaration, made.first)
                 for day in made.first:
                     alarmed[made.name] = alarmed.get(made.name, 0) + 1 if day in alarms else 0
@@ -174,9 +178,31 @@ class Replay:
         folder = table_folder(self.setting.catalogue.name, name)
         return self._lake.scan(folder, days=Days(min(days), max(days))).filter(pl.col(DAY).is_in(list(days)))
 
-    def _matured(self, label: Label, days: Sequence[date], run: Run) -> int:
-        in_time = pl.col(label.value).is_not_null() & (label.known_at.expr() <= run.now)
-        return int(self._scan(label.name, days).select(in_time.sum()).collect().item())
+    def _fresh_labels(
+        self, turn: Sequence[Made], waited: Mapping[str, Sequence[date]], since: datetime | None, run: Run
+    ) -> dict[str, int]:
+        """By label how many rows became known since the turn before."""
+        found = {}
+        for label in self.setting.catalogue.of_kind(Label):
+            first = {day for made in turn if made.name == label.name for day in made.first}
+            days = [*first, *waited.get(label.name, ())]
+            if days:
+                known = label.known_at.expr()
+                is_new = pl.col(DAY).is_in(list(first)) | (known > (since or run.now))
+                in_time = pl.col(label.value).is_not_null() & (known <= run.now) & is_new
+                found[label.name] = int(self._scan(label.name, days).select(in_time.sum()).collect().item())
+        return found
+
+    def _immature(self, turn: Sequence[Made], waited: Mapping[str, Sequence[date]], run: Run) -> dict[str, list[date]]:
+        """By label the days of which some rows are not known yet."""
+        found = {}
+        for label in self.setting.catalogue.of_kind(Label):
+            made = {day for one in turn if one.name == label.name and one.materialization for day in one.days or ()}
+            days = sorted(made.union(waited.get(label.name, ())))
+            if days:
+                late = self._scan(label.name, days).filter(label.known_at.expr() > run.now).select(DAY).unique()
+                found[label.name] = sorted(late.collect().get_column(DAY))
+        return found
 
     def _alarms(self, monitor: Monitor, days: Sequence[date]) -> set[date]:
         alarmed = self._scan(monitor.name, days).filter(ALARMED).select(DAY).unique()
@@ -263,7 +289,9 @@ class Replay:
         if not decisions:
             return ""
         against = [reason.said for reason in decisions[-1].reasons if reason.passed is False]
-        return f"version {decisions[-1].version} {decisions[-1].verdict}" + (f": {' '.join(against)}" if against else "")
+        return f"version {decisions[-1].version} {decisions[-1].verdict}" + (
+            f": {' '.join(against)}" if against else ""
+        )
 
 
 def _wrong(turn: Sequence[Made], was_open: set[str]) -> set[str]:

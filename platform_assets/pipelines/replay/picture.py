@@ -20,7 +20,14 @@ def picture_of_replay(report: Report) -> bytes:
         color = _COLOURS[number % len(_COLOURS)]
         label = one.policy if one.overall is None else f"{one.policy}: log loss {one.overall.log_loss:.4f} in all"
         weeks = list(one.weeks)
-        axes.plot(weeks, [one.weeks[week].log_loss for week in weeks], color=color, lw=1.6, marker=".", label=label)
+        axes.plot(
+            weeks,
+            [one.weeks[week].log_loss for week in weeks],
+            color=color,
+            lw=max(1.2, 4.0 - 1.4 * number),
+            marker=".",
+            label=label,
+        )
         trained = [change for change in one.changes if change.trained]
         for is_champion, fill in ((True, color), (False, "white")):
             days = [change.day for change in trained if bool(change.promoted) == is_champion]

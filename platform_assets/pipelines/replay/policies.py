@@ -28,7 +28,9 @@ def read_policy(said: str) -> tuple[str, RetrainingPolicy]:
         return said, KNOWN[said]
     path = Path(said)
     if not path.is_file():
-        msg = f"no such policy: {said}; choose {', '.join(KNOWN)}, or name a TOML file, whose keys are {', '.join(_KEYS)}"
+        msg = (
+            f"no such policy: {said}; choose {', '.join(KNOWN)}, or name a TOML file, whose keys are {', '.join(_KEYS)}"
+        )
         raise DeclarationError(msg)
     try:
         told = tomllib.loads(path.read_text())

@@ -50,7 +50,12 @@ class Setting:
 
 
 def set_up(
-    catalogue: Catalogue, *, days: Days, policies: Sequence[str], split: tuple[timedelta, timedelta] | None = None, longer: timedelta | None = None
+    catalogue: Catalogue,
+    *,
+    days: Days,
+    policies: Sequence[str],
+    split: tuple[timedelta, timedelta] | None = None,
+    longer: timedelta | None = None,
 ) -> Setting:
     """Take a catalogue for a replay.
 
@@ -169,7 +174,9 @@ def _monitor(
         notes.append(f"{declaration.name} is left out, since there is nothing to compare with: {error}")
         return None
     if reference.days.last >= days.last:
-        notes.append(f"{declaration.name} is left out: {reference.days}, to compare with, are not over before {days.last}")
+        notes.append(
+            f"{declaration.name} is left out: {reference.days}, to compare with, are not over before {days.last}"
+        )
         return None
     notes.append(
         f"{declaration.name} compares with {reference.days}, and watches the days after them: "
