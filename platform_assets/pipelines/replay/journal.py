@@ -160,11 +160,7 @@ class Journal:
         made.mkdir(parents=True)
         (made / _OF).write_text(str(day))
         if (mlflow / _DATABASE).exists():
-            with (
-                closing(sqlite3.connect(mlflow / _DATABASE)) as source,
-                closing(sqlite3.connect(made / _DATABASE)) as to,
-            ):
-                source.backup(to)
+            _copy_database(mlflow / _DATABASE, made / _DATABASE)
         for table in tables:
             if table.exists():
                 shutil.copytree(table, made / "tables" / table.name)
@@ -178,10 +174,11 @@ class Journal:
         if last is not None and date.fromisoformat((kept / _OF).read_text()) <= last:
             self._forget()
             return
-        for leftover in mlflow.glob(f"{_DATABASE}*"):
-            leftover.unlink()
         if (kept / _DATABASE).exists():
-            shutil.copy2(kept / _DATABASE, mlflow / _DATABASE)
+            _copy_database(kept / _DATABASE, mlflow / _DATABASE)
+        else:
+            for leftover in mlflow.glob(f"{_DATABASE}*"):
+                leftover.unlink()
         for table in tables:
             shutil.rmtree(table, ignore_errors=True)
             if (kept / "tables" / table.name).exists():
@@ -195,17 +192,26 @@ class Journal:
             shutil.rmtree(gone)
 
 
+def _copy_database(source: Path, target: Path) -> None:
+    """Copy by SQLite, which minds what a kill left beside the file and who has it open."""
+    with closing(sqlite3.connect(source)) as held, closing(sqlite3.connect(target)) as filled:
+        held.backup(filled)
+
+
 def _day(told: dict[str, Any]) -> Day:
     def memory(one: dict[str, Any]) -> Memory:
         dates = {name: one[name] and date.fromisoformat(one[name]) for name in ("last_trained", "tried")}
         return Memory(**{**one, **dates})
+
+    def of_policy(one: dict[str, Any]) -> PolicyDay:
+        return PolicyDay(**{name: tuple(held) if isinstance(held, list) else held for name, held in one.items()})
 
     return Day(
         **{
             **told,
             "day": date.fromisoformat(told["day"]),
             "immature": {name: [date.fromisoformat(day) for day in days] for name, days in told["immature"].items()},
-            "policies": {name: PolicyDay(**one) for name, one in told["policies"].items()},
+            "policies": {name: of_policy(one) for name, one in told["policies"].items()},
             "memory": {name: memory(one) for name, one in told["memory"].items()},
         }
     )

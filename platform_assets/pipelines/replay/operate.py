@@ -136,7 +136,7 @@ class Replay:
             memory[policy] = self._remember(policy, memory.get(policy, Memory()), turn, fresh)
             own = [made for made in turn if setting.policy_of.get(made.name) == policy]
             found = PolicyDay(
-                alerts=alerts[policy],
+                alerts=tuple(alerts[policy]),
                 rows=sum(m.rows for m in own if isinstance(setting.catalogue[m.name], Predictions)),
                 seconds=sum(m.wall_seconds for m in own),
                 cpu_seconds=sum(m.cpu_seconds for m in own),
@@ -273,8 +273,8 @@ class Replay:
             after = self._registry.champion(catalogue.name, model.name)
             promoted += [after] if after is not None and after != before else []
         return {
-            "trained": trained,
-            "promoted": promoted,
+            "trained": tuple(trained),
+            "promoted": tuple(promoted),
             "said": "; ".join(said),
             "training_seconds": sum(step.wall_seconds for step in steps),
             "training_cpu_seconds": sum(step.cpu_seconds for step in steps),
