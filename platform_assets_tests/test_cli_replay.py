@@ -35,6 +35,7 @@ def files(root: Path) -> dict[str, int]:
     return {str(p): p.stat().st_mtime_ns for p in root.rglob("*") if p.is_file() and root / "replay" not in p.parents}
 
 
+@pytest.mark.slow
 def test_policies_side_by_side_and_production_untouched(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = files(data)
     assert main(["replay", *DAYS, "--policy", "never", "--policy", "monthly", "--json"]) == 0

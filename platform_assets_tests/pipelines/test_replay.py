@@ -64,6 +64,7 @@ def numbers(days: list[Day]) -> list[object]:
     ]
 
 
+@pytest.mark.slow
 def test_each_day_is_predicted_by_the_champion_of_the_moment_and_labels_follow(
     undisturbed: tuple[Path, list[Day]],
 ) -> None:
@@ -78,6 +79,7 @@ def test_each_day_is_predicted_by_the_champion_of_the_moment_and_labels_follow(
     assert late_maturing["late"].sum() > 0
 
 
+@pytest.mark.slow
 def test_later_files_change_nothing(undisturbed: tuple[Path, list[Day]], fresh: Path) -> None:
     root, days = undisturbed
     after = Days(replayed.OPERATED.last + ONE_DAY, replayed.OPERATED.last + timedelta(days=20))
@@ -87,6 +89,7 @@ def test_later_files_change_nothing(undisturbed: tuple[Path, list[Day]], fresh: 
     assert replayed.contents(fresh / "replay" / "lake") == replayed.contents(root / "replay" / "lake")
 
 
+@pytest.mark.slow
 def test_its_tables_are_those_of_direct_calls(undisturbed: tuple[Path, list[Day]], tmp_path: Path) -> None:
     root, _ = undisturbed
     there = shop.platform(tmp_path / "live")
@@ -101,6 +104,7 @@ def test_its_tables_are_those_of_direct_calls(undisturbed: tuple[Path, list[Day]
         assert content_hash(mine) == content_hash(live), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("instant", ["before the journal", "after the promotion", "in the middle of a turn"])
 def test_one_that_was_cut_off_goes_on_to_the_same_numbers(
     undisturbed: tuple[Path, list[Day]], fresh: Path, instant: str, monkeypatch: pytest.MonkeyPatch
@@ -162,6 +166,7 @@ def test_one_that_is_killed_again_and_again_comes_to_the_same_numbers(
     assert replayed.contents(fresh / "replay" / "lake") == replayed.contents(root / "replay" / "lake")
 
 
+@pytest.mark.slow
 def test_one_that_is_over_does_nothing_more(undisturbed: tuple[Path, list[Day]]) -> None:
     root, days = undisturbed
     before = replayed.contents(root / "replay" / "lake")
@@ -169,6 +174,7 @@ def test_one_that_is_over_does_nothing_more(undisturbed: tuple[Path, list[Day]])
     assert replayed.contents(root / "replay" / "lake") == before
 
 
+@pytest.mark.slow
 def test_the_report_tells_what_the_outcomes_say(undisturbed: tuple[Path, list[Day]]) -> None:
     root, days = undisturbed
     made = replayed.replay(root)
@@ -187,6 +193,7 @@ def test_the_report_tells_what_the_outcomes_say(undisturbed: tuple[Path, list[Da
     assert [one["day"] for one in report.plain()["days"]] == [day.day for day in days]
 
 
+@pytest.mark.slow
 def test_a_last_line_that_was_cut_off_is_a_day_to_be_made_again(
     undisturbed: tuple[Path, list[Day]], tmp_path: Path
 ) -> None:
