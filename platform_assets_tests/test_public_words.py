@@ -41,6 +41,7 @@ from platform_assets.declarations import (
     monitor,
     promotion,
     retention,
+    retraining,
     tables,
     times,
     tuning,
@@ -69,6 +70,8 @@ from platform_assets.pipelines import (
     whereabouts,
 )
 from platform_assets.pipelines import drift as pipelines_drift
+from platform_assets.pipelines import retraining as pipelines_retraining
+from platform_assets.pipelines import splits as pipelines_splits
 from platform_assets.pipelines.training import backtesting
 from platform_assets.pipelines.training import tuning as training_tuning
 from platform_assets.registry import evidence as logged_evidence
@@ -77,9 +80,10 @@ from platform_assets.registry import folds, locks, studies, versions
 PUBLIC: dict[ModuleType, set[str]] = {
     declaration: {"Declaration", "Column", "columns_of", "is_storable", "parameters_of", "docstring_of"},
     tables: {"source", "feature_group", "label", "Source", "FeatureGroup", "Label", "Selection"},
-    views: {"feature_view", "FeatureView", "TrainingDataset", "TimeSplit"},
+    views: {"feature_view", "FeatureView", "TrainingDataset", "TimeSplit", "RollingSplit"},
     models: {"Model", "LightGBM", "Logistic", "Costs", "Predictions", "Outcomes"},
     promotion: {"Promotion"},
+    retraining: {"Retraining", "RetrainingPolicy"},
     monitor: {"Monitor", "Fixed", "TrainedOn", "Trailing", "SameSeason"},
     tuning: {"Tuning", "Range", "Choice", "whole", "real", "choice"},
     backtest: {"Backtest"},
@@ -190,6 +194,25 @@ PUBLIC: dict[ModuleType, set[str]] = {
     plan: {"plan", "Plan", "Step", "changed_since", "landed_early"},
     staleness: {"staleness", "Staleness", "up_to_date", "rows_by_day", "say_days"},
     pipelines_drift: {"Learned", "watch", "learn_thresholds", "since_when"},
+    pipelines_retraining: {
+        "RetrainingFacts",
+        "RetrainingDecision",
+        "Request",
+        "decide_retraining",
+        "ask_for_retraining",
+        "standing_request",
+        "trainings",
+    },
+    pipelines_splits: {
+        "ResolvedSplit",
+        "resolve_split",
+        "labelled_days",
+        "kept_split",
+        "kept_days",
+        "newest_day",
+        "stamps_of",
+        "facts_of",
+    },
     drift_plots: {"picture_of_drift", "picture_of_columns"},
     profiling: {"is_profiled", "profiled_columns", "store_profiles", "read_profiles", "changed_at"},
     whereabouts: {"whereabouts"},
@@ -306,6 +329,9 @@ FIELDS: dict[type, tuple[str, ...]] = {
     tuning.Range: ("low", "high", "log", "start", "whole"),
     tuning.Choice: ("values", "start"),
     views.TimeSplit: ("select_from", "report_from", "report_until", "gap"),
+    views.RollingSplit: ("select", "report", "gap", "most"),
+    retraining.Retraining: ("name", "description", "owners", "tags", "freshness", "model", "policy", "monitors"),
+    retraining.RetrainingPolicy: ("every", "alarms", "fresh_rows", "cool_down"),
     models.Model: (
         "name",
         "description",

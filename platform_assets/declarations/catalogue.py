@@ -292,11 +292,8 @@ def reach(reader: Declaration, read: Declaration) -> Reach | None:
         return None
     back = forth = timedelta(0)
     if isinstance(reader, Retraining):
-        ahead, behind = (
-            (0, reader.days_back)
-            if read.name != reader.model.training.label.name
-            else (-reader.labels_lag, reader.labels_lag)
-        )
+        late = reader.labels_lag - reader.delay
+        behind, ahead = (late, -late) if read.name == reader.model.training.label.name else (reader.days_back, 0)
         return Reach(back=behind * ONE_DAY, forth=ahead * ONE_DAY, days_back=behind, days_forth=ahead)
     if isinstance(reader, Monitor):  # whole days, whatever the clocks did
         return Reach(back=reader.back, forth=forth, days_back=reader.days_back, days_forth=0)

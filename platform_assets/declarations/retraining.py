@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import polars as pl
 
 from platform_assets.declarations.declaration import Column, Declaration
-from platform_assets.declarations.models import Model
+from platform_assets.declarations.models import Model, Outcomes
 from platform_assets.declarations.times import ONE_DAY, Daily
 from platform_assets.errors import DeclarationError
 
@@ -122,6 +122,11 @@ class Retraining(Declaration):
         return label.partitions.days_touching(label.lookahead)
 
     @property
+    def delay(self) -> int:
+        """How many days behind the newest day its own days are: none, unless a monitor waits for outcomes."""
+        return self.labels_lag if any(isinstance(getattr(m, "of", None), Outcomes) for m in self.monitors) else 0
+
+    @property
     def keys(self) -> tuple[str, ...]:
         return ()
 
@@ -155,7 +160,12 @@ class Retraining(Declaration):
             _column(
                 "last_trained", pl.Date(), "The newest day that was in when it was last trained before.", nullable=True
             ),
-            _column("cool_down_until", pl.Date(), "The last day on which nothing is asked for.", nullable=True),
+            _column(
+                "cool_down_until",
+                pl.Date(),
+                "Until this is the newest day that is in, nothing is asked for.",
+                nullable=True,
+            ),
         )
 
 

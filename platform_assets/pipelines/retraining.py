@@ -32,7 +32,8 @@ class RetrainingFacts:
         day: the newest day that is in.
         last_trained: the day that was the newest one when the model was last trained; None before that.
         fresh_rows: labelled rows that came in since, and that a training would have now.
-        alarmed: by monitor, on how many days in a row up to `day` it alarmed, as far back as the policy asks.
+        alarmed: by monitor, on how many days in a row up to the newest that it watched it alarmed, as far back as
+            the policy asks.
     """
 
     day: date
@@ -115,12 +116,13 @@ def standing_request(platform: Platform, catalogue: Catalogue, retraining: Retra
     if not decided:
         return "no day was decided on yet"
     day, labelled = max(decided), max((day for day in book.made(label) if day is not None), default=None)
-    if labelled is not None and labelled > day:
+    newest = day + retraining.delay * ONE_DAY
+    if labelled is not None and labelled + retraining.labels_lag * ONE_DAY > newest:
         return f"the labels of {labelled} are in, and days up to {day} are decided on; the newest will ask"
     row = platform.lake.scan(table_folder(catalogue.name, retraining.name), days=Days(day, day)).collect()
     if row.is_empty() or not row.item(0, "asked"):
         return f"{day} did not ask for one" + ("" if row.is_empty() else f": {row.item(0, 'why')}")
-    if any(trained >= day for trained in trainings(platform, catalogue, retraining)):
+    if any(trained >= newest for trained in trainings(platform, catalogue, retraining)):
         return f"{day} asked for one, and it was trained with that day already"
     return Request(day=day, why=row.item(0, "why"))
 
@@ -132,14 +134,16 @@ def ask_for_retraining(
     inputs = Inputs.pin(platform, catalogue, retraining, days)
     trained = trainings(platform, catalogue, retraining)
     alarms, moved = _alarms_by_day(retraining, inputs, days), _moved_by_day(retraining, inputs, days)
-    fresh = _FreshRows.read(retraining, inputs, trained, days)
+    late = Days(days.first + retraining.delay * ONE_DAY, days.last + retraining.delay * ONE_DAY)
+    fresh = _FreshRows.read(retraining, inputs, trained, late)
     decided = []
     for day in days:
-        last = max((with_day for with_day in trained if with_day < day), default=None)
+        newest_day_in = day + retraining.delay * ONE_DAY
+        last = max((with_day for with_day in trained if with_day < newest_day_in), default=None)
         facts = RetrainingFacts(
-            day=day,
+            day=newest_day_in,
             last_trained=last,
-            fresh_rows=0 if last is None else fresh.count(trained[last], day),
+            fresh_rows=0 if last is None else fresh.count(trained[last], newest_day_in),
             alarmed={name: _in_a_row(found, day) for name, found in alarms.items()},
         )
         decision = decide_retraining(retraining.policy, facts)
@@ -167,7 +171,7 @@ def ask_for_retraining(
         days,
         run,
         inputs,
-        checks=[_trained_when_asked(platform, catalogue, retraining, decided)],
+        checks=[_trained_when_asked(platform, catalogue, retraining, decided, trained)],
         facts=told,
         stamps={"trained": ", ".join(map(str, sorted(trained)))},
     )
@@ -265,15 +269,19 @@ def _moved_by_day(retraining: Retraining, inputs: Inputs, days: Days) -> dict[da
 
 
 def _trained_when_asked(
-    platform: Platform, catalogue: Catalogue, retraining: Retraining, decided: Sequence[Mapping[str, Any]]
+    platform: Platform,
+    catalogue: Catalogue,
+    retraining: Retraining,
+    decided: Sequence[Mapping[str, Any]],
+    trained: Mapping[date, date],
 ) -> CheckResult:
     """Whether what the day before the newest one asked for has come; that of the newest one cannot have yet."""
     newest, before = (
         decided[-1],
         decided[-2] if len(decided) > 1 else _row_before(platform, catalogue, retraining, decided[0]),
     )
-    last, asked = newest["last_trained"], before is not None and before["asked"]
-    waits = asked and before is not None and (last is None or last < before[DAY])
+    wanted = newest[DAY] + (retraining.delay - 1) * ONE_DAY
+    waits = before is not None and before["asked"] and not any(with_day >= wanted for with_day in trained)
     said = "Nothing that was asked for is left undone."
     if waits and before is not None:
         said = f"{before[DAY]} asked for a training of {retraining.model.name}, which was not trained since: {before['why']}."
