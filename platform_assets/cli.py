@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from platform_assets.errors import PlatformError, SettingsError
+from platform_assets.replay_arguments import add_arguments
 from platform_assets.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -120,6 +121,13 @@ def reproduce(settings: Settings, chosen: argparse.Namespace) -> int:
     from platform_assets.answers import answer_reproduce
 
     return answer_reproduce(settings, chosen)
+
+
+def replay(settings: Settings, chosen: argparse.Namespace) -> int:
+    """Operate a project over its history as though live, and compare policies of retraining."""
+    from platform_assets.replays import answer_replay
+
+    return answer_replay(settings, chosen)
 
 
 def usage(settings: Settings, chosen: argparse.Namespace) -> int:
@@ -361,6 +369,7 @@ def _parser() -> argparse.ArgumentParser:
         (promote, "promote"),
         (rollback, "rollback"),
         (champions, "champions"),
+        (replay, "replay"),
     )
     for function, name in known:
         first_line = (function.__doc__ or "").splitlines()[0]
@@ -392,6 +401,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("table", metavar="TABLE", help="as the error names it, for example flights/departures")
         if function in _OF_CHAMPIONS:
             _add_champion_arguments(command, function)
+    add_arguments(commands.choices["replay"])
     return parser
 
 

@@ -8,7 +8,7 @@ The rooms in order, each seeing only those before it:
     lake, registry  where things lie; of `compute` they know the content hash and the fitted preparation
     pipelines       what is done
     orchestration   when; the only library code that imports Dagster
-    terminal, answers, cli, definitions   what people start
+    terminal, answers, replays, replay_arguments, cli, definitions   what people start
     defs            the project; nobody imports it by name
 """
 
@@ -36,7 +36,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "orchestration": {"errors", "settings", "declarations", "compute", "lake", "registry", "pipelines"},
     "terminal": {"errors", "settings", "declarations", "lake", "pipelines", "orchestration"},
     "answers": {"errors", "settings", "declarations", "pipelines", "orchestration", "terminal"},
+    "replays": {
+        "errors",
+        "settings",
+        "declarations",
+        "lake",
+        "pipelines",
+        "orchestration",
+        "terminal",
+    },
+    "replay_arguments": set(),
     "cli": {
+        "replays",
+        "replay_arguments",
         "errors",
         "settings",
         "declarations",

@@ -388,6 +388,8 @@ def _flat(parts: pl.DataFrame, name: str) -> pl.Series:
 
 
 def _lists(flat: Floats | Integers, lengths: Integers) -> pl.Series:
+    if len(lengths) == 1:  # a day at a time, as live, where the detour over groups is most of the work
+        return pl.Series([pl.Series(flat)])
     groups = pl.DataFrame({"group": np.arange(len(lengths))})
     items = pl.DataFrame({"group": np.repeat(np.arange(len(lengths)), lengths), "item": flat})
     listed = items.group_by("group").agg("item")

@@ -46,12 +46,12 @@ def add_rows(
                     configuration=configuration,
                 )
                 return 0
-            there = lake.open(table, version=seen)
-            try:
-                write_deltalake(there, rows, mode="append", commit_properties=properties, schema_mode="merge")
-            except CommitFailedError as error:
-                raise WriteConflict(faster) from error
-            return there.version()
+            with lake.writing(table, version=seen) as there:
+                try:
+                    write_deltalake(there, rows, mode="append", commit_properties=properties, schema_mode="merge")
+                except CommitFailedError as error:
+                    raise WriteConflict(faster) from error
+                return there.version()
     except WriteConflict:
         raise
     except TableError as error:

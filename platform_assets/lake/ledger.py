@@ -14,6 +14,7 @@ import json
 import random
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
@@ -24,6 +25,8 @@ from deltalake.exceptions import CommitFailedError
 
 from platform_assets.declarations.names import LEDGER
 from platform_assets.declarations.times import INSTANT, Days, day_ranges
+from platform_assets.lake.damage import LOG
+from platform_assets.lake.opened import Stamp, stamp_of
 from platform_assets.lake.tables import ATTEMPTS, Lake, explained
 
 _SCHEMA = pl.Schema(
@@ -93,7 +96,7 @@ class LastChanges:
     """
 
     until: int = -1
-    by_day: Mapping[date | None, int] = field(default_factory=dict)
+    by_day: dict[date | None, int] = field(default_factory=dict)
     unsaid: int = -1
 
     @property
@@ -103,13 +106,7 @@ class LastChanges:
 
     def with_changes(self, changes: Changed, *, until: int) -> LastChanges:
         """The same, and what further versions changed."""
-        by_day, unsaid = dict(self.by_day), self.unsaid
-        for version, days in changes.items():
-            if days is None:
-                unsaid = max(unsaid, version)
-            for day in days or ():
-                by_day[day] = max(by_day.get(day, -1), version)
-        return LastChanges(until=max(self.until, until), by_day=by_day, unsaid=unsaid)
+        return _add_changes(replace(self, by_day=dict(self.by_day)), changes, until=until)
 
 
 @dataclass(frozen=True)
@@ -136,31 +133,33 @@ class Ledger:
                 newest |= dict.fromkeys(unseen, _entry(row))
         return newest
 
-    def made(self, asset: str) -> set[date | None]:
-        """The days for which an asset was ever materialized; `{None}` for one without partitions."""
-        ranges = self._rows(asset).select("first_day", "last_day").unique()
-        return {day for row in ranges.iter_rows(named=True) for day in _days(row) or (None,)}
+    def made(self, asset: str, *, until: datetime | None = None) -> set[date | None]:
+        """The days for which an asset was ever materialized, up to an instant; `{None}` for one without partitions."""
+        rows = self._rows(asset)
+        return _made(rows if until is None else rows.filter(pl.col("recorded_at") <= until))
 
     def last_changes(self, asset: str, table_id: str) -> LastChanges:
         """When each day of an asset's table last changed, as far as its entries tell."""
-        told = self._rows(asset).filter(pl.col("table_id") == table_id).select("version", "changes")
-        # Entries that tell of the same version read it from the same commit.
-        changes = {version: days for text in told["changes"] for version, days in _read_changes(text).items()}
-        return LastChanges().with_changes(changes, until=max(told["version"], default=-1))
+        return _told(self._rows(asset)).get(table_id, LastChanges())
 
     def _rows(self, asset: str) -> pl.DataFrame:
         return self.rows.get(asset, pl.DataFrame(schema=_SCHEMA))
 
 
 def read(lake: Lake, assets: Sequence[str] | None = None) -> Ledger:
-    """Read the ledger once: of some assets, or of all."""
-    rows = _scan(lake)
-    if rows is None:
-        return Ledger({})
-    with explained(lake.path(LEDGER), "read"):
-        found = (rows if assets is None else rows.filter(pl.col("asset").is_in(list(assets)))).collect()
-    found = found.sort("recorded_at", "version", descending=True)
-    return Ledger({str(key[0]): part for key, part in found.partition_by("asset", as_dict=True).items()})
+    """The ledger as it stands: of some assets, or of all."""
+    book = _book(lake)
+    return Ledger({name: book.rows(name) for name in (book.assets if assets is None else assets)})
+
+
+def made(lake: Lake, asset: str) -> AbstractSet[date | None]:
+    """The days for which an asset was ever materialized; `{None}` for one without partitions. Not to be altered."""
+    return _book(lake).made.get(asset, frozenset())
+
+
+def last_changes(lake: Lake, asset: str, table_id: str) -> LastChanges:
+    """When each day of an asset's table last changed, as far as its entries tell."""
+    return _book(lake).told.get((asset, table_id), LastChanges())
 
 
 def record(lake: Lake, entry: Entry) -> None:
@@ -191,14 +190,7 @@ def record(lake: Lake, entry: Entry) -> None:
         path.mkdir(parents=True, exist_ok=True)
         for attempt in range(ATTEMPTS):
             try:
-                write_deltalake(
-                    path,
-                    row,
-                    mode="append",
-                    schema_mode="merge",  # a ledger that was begun without the newer columns gets them
-                    partition_by=["asset"],
-                    description="What each materialization was made of",
-                )
+                _append(lake, row)
             except CommitFailedError:
                 # Appends do not conflict, but the first ones do: each would create the table.
                 if attempt == ATTEMPTS - 1:
@@ -208,17 +200,30 @@ def record(lake: Lake, entry: Entry) -> None:
                 return
 
 
+def _append(lake: Lake, row: pl.DataFrame) -> None:
+    there = lake.version(LEDGER)
+    if there is None:
+        write_deltalake(
+            lake.path(LEDGER),
+            row,
+            mode="append",
+            partition_by=["asset"],
+            description="What each materialization was made of",
+        )
+        return
+    with lake.writing(LEDGER, version=there) as table:
+        # A ledger that was begun without the newer columns gets them.
+        write_deltalake(table, row, mode="append", schema_mode="merge")
+
+
 def with_changes(lake: Lake, entry: Entry, *, folder: str) -> Entry:
     """The entry with what its table's versions changed that no entry told of before.
 
     The versions are mostly the entry's own, which the log tells; also those of a writer that was killed
     before its entry, and what maintenance did. Entries may tell of a version twice, never leave one out.
     """
-    table_id, told, rows = lake.table_id(folder), -1, _scan(lake)
-    if rows is not None:
-        with explained(lake.path(LEDGER), "read"):
-            own = rows.filter(pl.col("asset") == entry.asset, pl.col("table_id") == table_id)
-            told = own.select(pl.col("version").max().fill_null(-1)).collect().item()
+    table_id = lake.table_id(folder)
+    told = last_changes(lake, entry.asset, table_id).until
     found = lake.changes(folder, since=told, until=entry.version)
     return replace(
         entry, table_id=table_id, changes={version: days for version, days in found.items() if days != set()}
@@ -235,19 +240,125 @@ def latest(lake: Lake, asset: str, *, until: int | None = None) -> dict[date | N
     return read(lake, [asset]).latest(asset, until=until)
 
 
-def days(lake: Lake, assets: Sequence[str]) -> dict[str, set[date]]:
-    """The days for which each asset was ever materialized."""
-    found = read(lake, assets)
-    return {asset: {day for day in found.made(asset) if day is not None} for asset in assets}
+@dataclass
+class _Book:
+    """The rows of the ledger that were read so far, and what is asked of them again and again.
+
+    Rows are only ever added, and what is derived from them here does not depend on their order: so a version
+    more costs the rows that it added.
+    """
+
+    table_id: str = ""
+    version: int = -1
+    stamp: Stamp | None = None
+    parts: dict[str, list[pl.DataFrame]] = field(default_factory=dict)
+    made: dict[str, set[date | None]] = field(default_factory=dict)
+    told: dict[tuple[str, str], LastChanges] = field(default_factory=dict)
+
+    @property
+    def assets(self) -> list[str]:
+        return list(self.parts)
+
+    def rows(self, asset: str) -> pl.DataFrame:
+        """The rows of an asset, newest first."""
+        parts = self.parts.get(asset)
+        if parts is None:
+            return pl.DataFrame(schema=_SCHEMA)
+        if len(parts) > 1:
+            parts[:] = [pl.concat(parts).sort("recorded_at", "version", descending=True)]
+        return parts[0]
+
+    def add(self, rows: pl.DataFrame) -> None:
+        for key, part in rows.partition_by("asset", as_dict=True).items():
+            asset = str(key[0])
+            first = part.sort("recorded_at", "version", descending=True)
+            self.parts.setdefault(asset, []).append(first)
+            self.made.setdefault(asset, set()).update(_made(part))
+            for table_id, told in _told(part).items():
+                there = self.told.get((asset, table_id))
+                self.told[asset, table_id] = told if there is None else _together(there, told)
 
 
-def _scan(lake: Lake) -> pl.LazyFrame | None:
-    """All rows with all columns, also those that older entries do not have; None before the first entry."""
-    if lake.version(LEDGER) is None:
-        return None
-    rows = lake.scan(LEDGER)
-    missing = [name for name in _SCHEMA if name not in rows.collect_schema()]
+def _book(lake: Lake) -> _Book:
+    """The ledger, read on from where it was read to."""
+    version = lake.version(LEDGER)
+    with lake.lock:
+        book = lake.remembered.get(LEDGER)
+        if version is None:
+            return _Book()
+        table_id, log = lake.table_id(LEDGER), lake.path(LEDGER) / LOG
+        if not isinstance(book, _Book) or (book.table_id, book.stamp) != (table_id, stamp_of(log, book.version)):
+            book = None  # set back, or made again
+        added = None if book is None else _added(lake, book.version, version)
+        if book is None or added is None:
+            book, added = _Book(table_id=table_id), _all(lake, version)
+        if len(added):
+            book.add(added)
+        book.version, book.stamp = version, stamp_of(log, version)
+        lake.remembered[LEDGER] = book
+        return book
+
+
+def _all(lake: Lake, version: int) -> pl.DataFrame:
+    with explained(lake.path(LEDGER), "read"):
+        return _with_all_columns(lake.scan(LEDGER, version=version).collect())
+
+
+def _added(lake: Lake, since: int, until: int) -> pl.DataFrame | None:
+    """The rows that the versions after `since` up to `until` added; None where a version did not only add rows."""
+    parts = [pl.DataFrame(schema=_SCHEMA)]
+    for version in range(since + 1, until + 1):
+        files = lake.files_added(LEDGER, version)
+        if files is None:
+            return None
+        with explained(lake.path(LEDGER), "read"):
+            parts += [
+                _with_all_columns(
+                    pl.read_parquet(path, hive_partitioning=False).with_columns(asset=pl.lit(held["asset"]))
+                )
+                for path, held in files.items()
+            ]
+    return pl.concat(parts)
+
+
+def _with_all_columns(rows: pl.DataFrame) -> pl.DataFrame:
+    """Also those columns that older entries do not have."""
+    missing = [name for name in _SCHEMA if name not in rows.columns]
     return rows.with_columns(pl.lit(None, pl.String).alias(name) for name in missing).select(list(_SCHEMA))
+
+
+def _made(rows: pl.DataFrame) -> set[date | None]:
+    ranges = rows.select("first_day", "last_day").unique()
+    return {day for row in ranges.iter_rows(named=True) for day in _days(row) or (None,)}
+
+
+def _told(rows: pl.DataFrame) -> dict[str, LastChanges]:
+    """By table what its entries tell of it; those that tell of the same version read it from the same commit."""
+    found: dict[str, LastChanges] = {}
+    for table_id, version, changes in rows.select("table_id", "version", "changes").iter_rows():
+        if table_id is not None:
+            told = found.get(table_id, LastChanges(by_day={}))
+            found[table_id] = _add_changes(told, _read_changes(changes or "{}"), until=version)
+    return found
+
+
+def _add_changes(told: LastChanges, changes: Changed, *, until: int) -> LastChanges:
+    """What was told, and more; the days of what was told are altered."""
+    by_day, unsaid = told.by_day, told.unsaid
+    for version, days in changes.items():
+        if days is None:
+            unsaid = max(unsaid, version)
+        for day in days or ():
+            by_day[day] = max(by_day.get(day, -1), version)
+    return LastChanges(until=max(told.until, until), by_day=by_day, unsaid=unsaid)
+
+
+def _together(told: LastChanges, more: LastChanges) -> LastChanges:
+    """Both; the days of the first are altered."""
+    by_day = told.by_day
+    for day, version in more.by_day.items():
+        by_day[day] = max(by_day.get(day, -1), version)
+    return LastChanges(until=max(told.until, more.until), by_day=by_day, unsaid=max(told.unsaid, more.unsaid))
 
 
 def _days(row: Mapping[str, Any]) -> Days | None:

@@ -283,11 +283,13 @@ def _merge(lake: Lake, upkeep: Upkeep, run_id: str) -> int:
         return 0
     properties = CommitProperties(custom_metadata={"platform.asset": upkeep.table, "platform.run": run_id})
     for attempt in range(_TRIES):
-        table = lake.open(upkeep.table)
-        column = table.metadata().partition_columns
+        column = lake.open(upkeep.table).metadata().partition_columns
         filters = [(column[0], "in", list(upkeep.merges))] if column else None
         try:
-            done = table.optimize.compact(partition_filters=filters, target_size=_LARGE, commit_properties=properties)
+            with lake.writing(upkeep.table, version=lake.open(upkeep.table).version()) as table:
+                done = table.optimize.compact(
+                    partition_filters=filters, target_size=_LARGE, commit_properties=properties
+                )
         except CommitFailedError:
             time.sleep(random.uniform(0.02, 0.1) * 2**attempt)  # noqa: S311 - jitter, not a secret
         else:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from platform_assets.lake.damage import (
     say_files,
     was_named,
 )
+from platform_assets.lake.opened import Opened
 
 ENGINE_ERRORS = (DeltaError, OSError, pl.exceptions.ComputeError, pl.exceptions.PanicException)
 """What the engines raise when a table's files are not as they should be; Polars panics at a file cut short."""
@@ -59,21 +61,52 @@ class _Table(DeltaTable):
 
 @dataclass(frozen=True)
 class Lake:
-    """All tables below one folder."""
+    """All tables below one folder.
+
+    Attributes:
+        root: the folder.
+        remembered: by table what was read of it and can be read on from there, under the `lock`.
+    """
 
     root: Path
+    remembered: dict[str, object] = field(default_factory=dict, init=False, repr=False, compare=False)
+    lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
+    _opened: Opened = field(default_factory=Opened, init=False, repr=False, compare=False)
 
     def path(self, folder: str) -> Path:
         """Where a table lies."""
         return self.root / folder
 
     def open(self, folder: str, *, version: int | None = None) -> DeltaTable:
-        """Open a table, at a version or at its newest.
+        """Open a table, at a version or at its newest, to be read: others may read the same object.
 
         Raises:
             TableMissing: when nothing was ever written there.
             TableError: when the version was cleaned away, its log cannot be read, or what it says is not whole.
         """
+        path = self.path(folder)
+        with explained(path, "read"):
+            kept = self._opened.newest(path / LOG)
+        if kept is not None and version in (None, kept.version()):
+            return kept
+        table = self._open(folder, version)
+        if version is None:
+            self._opened.give(path / LOG, table)
+        return table
+
+    @contextmanager
+    def writing(self, folder: str, *, version: int) -> Iterator[DeltaTable]:
+        """A table object at a version for whoever moves it on; what it has become is what is read next.
+
+        Raises:
+            TableMissing, TableError: as `open`.
+        """
+        log = self.path(folder) / LOG
+        table = self._opened.take(log, version) or self._open(folder, version)
+        yield table
+        self._opened.give(log, table)
+
+    def _open(self, folder: str, version: int | None) -> DeltaTable:
         path = self.path(folder)
         try:
             table = _Table(path, version=version)
@@ -103,6 +136,9 @@ class Lake:
     def version(self, folder: str) -> int | None:
         """The newest version of a table, or None when it does not exist."""
         with explained(self.path(folder), "read"):
+            kept = self._opened.newest(self.path(folder) / LOG)
+            if kept is not None:
+                return kept.version()
             if not DeltaTable.is_deltatable(str(self.path(folder))):
                 return None
         return self.open(folder).version()
@@ -179,6 +215,22 @@ class Lake:
                 return None
         said = [json.loads(line) for line in lines if b'"commitInfo"' in line]
         return next((dict(action["commitInfo"]) for action in said if "commitInfo" in action), {})
+
+    def files_added(self, folder: str, version: int) -> dict[Path, dict[str, Any]] | None:
+        """The data files that a version added, each with its partition; None where it did not only add rows."""
+        path = self.path(folder)
+        try:
+            lines = (path / LOG / f"{version:020}.json").read_bytes().splitlines()
+            actions = [json.loads(line) for line in lines]
+        except (OSError, ValueError):
+            return None
+        moved = [action[kind] for action in actions for kind in ("add", "remove") if kind in action]
+        if not any(action.get("dataChange", True) for action in moved):
+            return {} if actions else None
+        if any("remove" in action for action in actions):
+            return None
+        added = [action["add"] for action in actions if "add" in action]
+        return {path / unquote(one["path"]): one["partitionValues"] for one in added}
 
     def made_by(self, folder: str, version: int) -> dict[str, Any] | None:
         """The commit that made the rows of a version, before any maintenance; None when the log no longer has it."""

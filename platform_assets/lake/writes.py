@@ -218,28 +218,28 @@ def _commit(
             configuration={"delta.logRetentionDuration": "interval 3650 days"},
         )
         return 0
-    table = lake.open(plan.table, version=plan.base)
-    if plan.rewrite_schema:
-        write_deltalake(
-            table,
-            frame,
-            mode="overwrite",
-            schema_mode="overwrite",
-            commit_properties=exact,
-            partition_by=[DAY] if partitioned else None,
-        )
-    else:
-        predicate = " OR ".join(_between(days) for days in ranges) if partitioned else None
-        rows = frame if not partitioned else frame.filter(_in_ranges(ranges))
-        write_deltalake(
-            table,
-            rows,
-            mode="overwrite",
-            predicate=predicate,
-            commit_properties=commit if partitioned else exact,
-            schema_mode="merge" if plan.new_columns else None,
-        )
-    return table.version()
+    with lake.writing(plan.table, version=plan.base) as table:
+        if plan.rewrite_schema:
+            write_deltalake(
+                table,
+                frame,
+                mode="overwrite",
+                schema_mode="overwrite",
+                commit_properties=exact,
+                partition_by=[DAY] if partitioned else None,
+            )
+        else:
+            predicate = " OR ".join(_between(days) for days in ranges) if partitioned else None
+            rows = frame if not partitioned else frame.filter(_in_ranges(ranges))
+            write_deltalake(
+                table,
+                rows,
+                mode="overwrite",
+                predicate=predicate,
+                commit_properties=commit if partitioned else exact,
+                schema_mode="merge" if plan.new_columns else None,
+            )
+        return table.version()
 
 
 def _between(days: Days) -> str:

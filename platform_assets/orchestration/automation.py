@@ -11,7 +11,7 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import SENSOR_NAME_TAG
 
 from platform_assets.declarations.backtest import Backtest
-from platform_assets.declarations.catalogue import Catalogue, calendar, days_always_read, days_read
+from platform_assets.declarations.catalogue import Catalogue, calendar
 from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model
 from platform_assets.declarations.names import asset_name
@@ -25,6 +25,7 @@ from platform_assets.orchestration.records import Records, compare_records
 from platform_assets.orchestration.resources import PlatformResource
 from platform_assets.orchestration.up_to_date import last_failed, up_to_date_key
 from platform_assets.pipelines.plan import landed_early
+from platform_assets.pipelines.readiness import can_run
 from platform_assets.pipelines.run import Platform
 
 UnresolvedJob = Any
@@ -259,26 +260,10 @@ def left_over(
             if isinstance(declaration, Source):
                 wanted = name in delivered.get(str(day), {}) or day in records.lost.get(name, ())
             else:
-                wanted = day not in there[name] and _can_run(catalogue, declaration, day, there, left)
+                wanted = day not in there[name] and can_run(catalogue, declaration, day, there, left)
             if wanted:
                 left.setdefault(day, []).append(name)
     return left
-
-
-def _can_run(
-    catalogue: Catalogue,
-    declaration: Declaration,
-    day: date,
-    there: Mapping[str, set[date | None]],
-    along: Mapping[date, Sequence[str]],
-) -> bool:
-    """Whether all that a day reads is there, or is made along with it in the same run."""
-    for read in catalogue.inputs(declaration):
-        near = (None,) if calendar(read) is None else days_read(declaration, read, Days(day, day)) or ()
-        for needed in (*near, *(days_always_read(declaration) or ())):
-            if needed not in there[read.name] and not (needed == day and read.name in along.get(day, ())):
-                return False
-    return True
 
 
 def _by_calendar(catalogue: Catalogue, names: Sequence[str]) -> dict[Daily | None, list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date
 
@@ -134,7 +135,7 @@ def not_empty(rows: Mapping[date | None, int]) -> CheckResult:
     )
 
 
-def days_complete(days: Daily, materialized: set[date | None], run: Run) -> CheckResult:
+def days_complete(days: Daily, materialized: AbstractSet[date | None], run: Run) -> CheckResult:
     """The check that every day (or month) that is over at the run's instant is materialized.
 
     Dagster's freshness policy looks at the newest materialization of any partition, so that a backfill

@@ -89,8 +89,10 @@ def watch(platform: Platform, catalogue: Catalogue, monitor: Monitor, days: Days
         "columns of too few values": newest.filter("too_few").get_column("column").n_unique(),
         "reference": f"{monitor.reference.settled}",
     }
-    pictures = {"drift by column and day": picture_of_drift(_shown_days(platform, catalogue, monitor, days, rows))}
-    if shown := (worst or moved)[:_SHOWN]:
+    pictures = {}
+    if run.draws:
+        pictures["drift by column and day"] = picture_of_drift(_shown_days(platform, catalogue, monitor, days, rows))
+    if run.draws and (shown := (worst or moved)[:_SHOWN]):
         current = pl.concat([_of_window(profiles, column, days.last, window) for column, _, window, _ in shown])
         pictures["furthest columns"] = picture_of_columns(learned.reference, current, shown)
     return publish(

@@ -127,7 +127,7 @@ def _predict(
         ),
         *said.get_columns(),
         pl.lit(version, dtype=pl.Int64).alias("model_version"),
-        _view_version(platform, catalogue, predictions, inputs).alias("view_version"),
+        _view_version(platform, catalogue, predictions, inputs, days).alias("view_version"),
         (pl.col(PREDICTION_TIME) <= datetime.fromisoformat(model.tags["learned_until"])).alias("in_sample"),
     )
     parity = as_trained(platform, catalogue, predictions, scored, inputs, model)
@@ -176,16 +176,18 @@ def _every_row_scored(scored: pl.DataFrame, *, rows: int) -> CheckResult:
     )
 
 
-def _view_version(platform: Platform, catalogue: Catalogue, predictions: Predictions, inputs: Inputs) -> pl.Expr:
+def _view_version(
+    platform: Platform, catalogue: Catalogue, predictions: Predictions, inputs: Inputs, days: Days
+) -> pl.Expr:
     """Per row the version of the view that last changed its day, which is the same however late one looks."""
     view, pinned = predictions.view.name, inputs.versions[predictions.view.name]
     asset = asset_name(catalogue.name, view)
     table_id = platform.lake.table_id(table_folder(catalogue.name, view))
-    last = ledger.read(platform.lake, [asset]).last_changes(asset, table_id)
+    last = ledger.last_changes(platform.lake, asset, table_id)
     by_day = {
         day: version
-        for day, changed in last.by_day.items()
-        if day is not None and (version := max(changed, last.unsaid)) <= pinned
+        for day in days
+        if (changed := last.by_day.get(day)) is not None and (version := max(changed, last.unsaid)) <= pinned
     }
     return pl.col(DAY).replace_strict(
         pl.Series(list(by_day), dtype=pl.Date),

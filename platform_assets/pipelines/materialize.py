@@ -64,8 +64,7 @@ def materialize(
     if own is None:
         return made
     asset = asset_name(catalogue.name, name)
-    materialized = ledger.read(platform.lake, [asset]).made(asset)
-    return replace(made, checks=(*made.checks, days_complete(own, materialized, run)))
+    return replace(made, checks=(*made.checks, days_complete(own, ledger.made(platform.lake, asset), run)))
 
 
 def _dispatch(

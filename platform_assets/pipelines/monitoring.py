@@ -43,7 +43,7 @@ def judge_predictions(
         )
         facts |= {f"{name} (out of sample)": value for name, value in found.to_dict().items() if name != "rows"}
         facts |= _costs(outcomes, fair)
-        by_day = daily_performance(outcomes, fair)
+        by_day = daily_performance(outcomes, fair) if run.draws else {}
         if len(by_day) > 1:
             pictures["performance by day"] = picture_of_days(by_day)
     check = CheckResult(

@@ -134,7 +134,7 @@ def read_profiles(
 def changed_at(lake: Lake, catalogue: Catalogue, name: str, days: Iterable[date], *, version: int) -> dict[date, int]:
     """The version of a table that last changed each day, as of a version; one that nobody can tell of changed all."""
     asset, folder = asset_name(catalogue.name, name), table_folder(catalogue.name, name)
-    told = ledger.read(lake, [asset]).last_changes(asset, lake.table_id(folder))
+    told = ledger.last_changes(lake, asset, lake.table_id(folder))
     if told.until < version:
         told = told.with_changes(lake.changes(folder, since=told.until, until=version), until=version)
     return {day: max(told.by_day.get(day, -1), told.unsaid) for day in days}

@@ -178,7 +178,7 @@ def _judge(
         verdict=verdict,
         reasons=reasons,
         table=_table(scored, compared, slices),
-        picture=picture_of_comparison(scored.truth, scored.challenger, scored.champion, slices),
+        picture=picture_of_comparison(scored.truth, scored.challenger, scored.champion, slices) if run.draws else None,
     )
 
 

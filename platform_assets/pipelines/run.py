@@ -45,10 +45,15 @@ class Platform:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run: its id, the instant it counts as now (UTC), and where it says what it does."""
+    """One run: its id, the instant it counts as now (UTC), where it says what it does, and whether anybody will look.
+
+    Pictures are drawn for people: a run whose results nobody sees one by one leaves them out (`draws`). That changes
+    nothing else.
+    """
 
     run_id: str
     now: datetime
+    draws: bool = True
     say: Callable[[str], None] = field(default=lambda _: None, compare=False)
 
 
@@ -154,10 +159,10 @@ class Inputs:
 def _require_days(platform: Platform, catalogue: Catalogue, declaration: Declaration, days: Days) -> None:
     """Refuse to compute from a part of what the windows reach: a day that is missing would pass for a quiet one."""
     touched = {read.name: days_read(declaration, read, days) for read in catalogue.inputs(declaration)}
-    there = ledger.days(platform.lake, [asset_name(catalogue.name, name) for name in touched])
     for name, wanted in touched.items():
         always = () if wanted is None else days_always_read(declaration) or ()
-        missing = {*(wanted or ()), *always} - there[asset_name(catalogue.name, name)]
+        there = ledger.made(platform.lake, asset_name(catalogue.name, name))
+        missing = {day for day in (*(wanted or ()), *always) if day not in there}
         if missing:
             shown = ", ".join(map(str, day_ranges(missing)))
             msg = (

@@ -39,7 +39,7 @@ def entry(when: Days | None, minute: int, *, asset: str = "shop/orders", version
 def test_before_the_first_entry_nothing_is_known(tmp_path: Path) -> None:
     assert ledger.entries(Lake(tmp_path), "shop/orders") == []
     assert ledger.latest(Lake(tmp_path), "shop/orders") == {}
-    assert ledger.days(Lake(tmp_path), ["shop/orders"]) == {"shop/orders": set()}
+    assert ledger.made(Lake(tmp_path), "shop/orders") == set()
 
 
 def test_entries_come_back_as_they_were_newest_first(tmp_path: Path) -> None:
@@ -72,11 +72,9 @@ def test_days_are_those_ever_materialized(tmp_path: Path) -> None:
     for when in (days(1, 2), days(2, 3), days(7)):
         ledger.record(lake, entry(when, 1))
     ledger.record(lake, entry(None, 1, asset="shop/model"))
-    assert ledger.days(lake, ["shop/orders", "shop/model", "shop/none"]) == {
-        "shop/orders": {day(1), day(2), day(3), day(7)},
-        "shop/model": set(),
-        "shop/none": set(),
-    }
+    assert ledger.made(lake, "shop/orders") == {day(1), day(2), day(3), day(7)}
+    assert ledger.made(lake, "shop/model") == {None}
+    assert ledger.made(lake, "shop/none") == set()
 
 
 def test_a_ledger_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -63,8 +63,10 @@ def watch_performance(
         "slices of too few rows": _left_out(monitor, longest),
         "thresholds learned from": _say_learned(monitor),
     }
-    pictures = {"performance by day": picture_of_performance(_shown_days(platform, catalogue, monitor, days, rows))}
-    judged = longest.judged(at_least=monitor.at_least)
+    pictures = {}
+    if run.draws:
+        pictures["performance by day"] = picture_of_performance(_shown_days(platform, catalogue, monitor, days, rows))
+    judged = longest.judged(at_least=monitor.at_least) if run.draws else None
     if judged is not None and (error := judged["calibration_error"].value) is not None:
         truth, said = _arrays(longest)
         title = f"calibration of {longest.window} day{'s' if longest.window > 1 else ''}"

@@ -73,8 +73,10 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
         "training_dataset_version": str(inputs.versions[model.training.name]),
         **environment(model),
     }
-    run.say("drawing")
-    drawn = {**pictures(model, fitted, measured, explained), **tuned.pictures}
+    drawn = {}
+    if run.draws:
+        run.say("drawing")
+        drawn = {**pictures(model, fitted, measured, explained), **tuned.pictures}
     made_of = _manifest(platform, catalogue, model, inputs)
     card = model_card(catalogue, model, fitted, measured, run=run)
     evidence = Evidence(
@@ -95,7 +97,7 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
             **documents(fitted, measured, explained, manifest=made_of, environment=environment(model)),
             **tuned.documents,
             "candidates.csv": compared.table.write_csv(),
-            "model_card.md": with_origin_and_picture(card, asset, made_of, drawn["calibration"]),
+            "model_card.md": with_origin_and_picture(card, asset, made_of, drawn.get("calibration")),
         },
         tables=_tables_used(platform, model, made_of),
         card=card,

@@ -1,0 +1,192 @@
+"""The command `replay`: operate a project over its history as though live, and say what came of each policy."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from platform_assets.declarations.catalogue import Catalogue
+from platform_assets.declarations.retraining import RetrainingPolicy
+from platform_assets.declarations.tables import Source
+from platform_assets.declarations.times import Days
+from platform_assets.errors import NotFound, PartitionError
+from platform_assets.lake.delivered import Delivered
+from platform_assets.orchestration import projects
+from platform_assets.orchestration.resources import resources
+from platform_assets.pipelines.replay.journal import Day
+from platform_assets.pipelines.replay.operate import Replay
+from platform_assets.pipelines.replay.picture import picture_of_replay
+from platform_assets.pipelines.replay.policies import read_policy
+from platform_assets.pipelines.replay.report import Report, report_on
+from platform_assets.pipelines.replay.setting import Setting, set_up
+from platform_assets.settings import Settings
+from platform_assets.terminal import console
+
+_SHOWN = 12
+
+
+def answer_replay(settings: Settings, chosen: argparse.Namespace) -> int:
+    """Operate the days that are not over yet, and print the report.
+
+    Raises:
+        NotFound: when there is no such project, or several and none was named.
+        PartitionError, DeclarationError: when the days or a policy are none.
+    """
+    catalogue = _chosen(chosen.project)
+    policies = dict(read_policy(said) for said in chosen.policy or ["never"])
+    if chosen.last < chosen.first:
+        msg = f"--from {chosen.first} is after --to {chosen.last}; turn them round"
+        raise PartitionError(msg)
+    setting = set_up(catalogue, days=Days(chosen.first, chosen.last), policies=list(policies), split=chosen.split)
+    platform = resources(settings)["platform"].open()
+    calendars = {s.name: s.partitions for s in setting.catalogue.of_kind(Source) if s.partitions is not None}
+    landing = Delivered.of(platform.landing, calendars, until=datetime.now(UTC))
+    replay = Replay(
+        folder=settings.data / "replay" / _name(setting, policies, landing, approve=chosen.approve),
+        setting=setting,
+        landing=landing,
+        policies=policies,
+        connect=platform.connect,
+        approve=chosen.approve,
+    )
+    out = Console(stderr=True, highlight=False) if chosen.json else console()
+    with _Follow(out, setting) as follow:
+        replay.say, replay.over = follow.say, follow.over
+        by_day = replay.go()
+    report = report_on(setting, replay.lake, by_day, list(policies))
+    (replay.folder / "report.json").write_text(json.dumps(report.plain(), default=str, indent=1))
+    (replay.folder / "report.png").write_bytes(picture_of_replay(report))
+    if chosen.json:
+        print(json.dumps(report.plain(), default=str, indent=2))
+    else:
+        show_report(out, report, replay.folder)
+    return 0
+
+
+def show_report(out: Console, report: Report, folder: Path) -> None:
+    """The policies side by side, month by month, and what each training came to."""
+    out.print()
+    for note in report.notes:
+        out.print(f"[dim]· {escape(note)}")
+    out.print(f"\n[bold]{report.project}[/] {report.days}, as though live")
+    figures = Table(box=None, pad_edge=False, header_style="dim")
+    figures.add_column("policy")
+    titles = ("log loss", "AUC", "predictions", "trainings", "promoted", "alerts", "CPU s", "of it training")
+    for title in titles:
+        figures.add_column(title, justify="right")
+    for one in report.policies:
+        found = one.overall
+        loss, auc = ("", "") if found is None else (f"{found.log_loss:.4f}", f"{found.auc or 0:.3f}")
+        spent = one.cpu_seconds + one.training_cpu_seconds
+        rows = "none came" if found is None else f"{found.rows:,}"
+        counts = (str(one.trainings), str(one.promotions), str(one.alerts))
+        figures.add_row(one.policy, loss, auc, rows, *counts, f"{spent:.0f}", f"{one.training_cpu_seconds:.0f}")
+    out.print(figures)
+    shared = sum(day.cpu_seconds for day in report.by_day)
+    out.print(f"[dim]and for all of them alike {shared:.0f} CPU s, {report.alerts} alerts")
+    _show_months(out, report)
+    _show_trainings(out, report)
+    out.print()
+    if report.first_days and report.last_days:
+        (first, first_cpu), (last, last_cpu) = report.first_days, report.last_days
+        out.print(
+            f"a day without training: {first:.2f} s ({first_cpu:.2f} CPU s) over the first thirty, "
+            f"{last:.2f} s ({last_cpu:.2f} CPU s) over the last"
+        )
+    out.print(f"report  {folder / 'report.png'}\n        {folder / 'report.json'}", overflow="fold")
+
+
+def _show_months(out: Console, report: Report) -> None:
+    months = sorted({month for one in report.policies for month in one.months})
+    if months:
+        by_month = Table(box=None, pad_edge=False, header_style="dim")
+        by_month.add_column("log loss of")
+        for one in report.policies:
+            by_month.add_column(one.policy, justify="right")
+        for month in months:
+            by_month.add_row(
+                month, *(f"{p.months[month].log_loss:.4f}" if month in p.months else "" for p in report.policies)
+            )
+        out.print()
+        out.print(by_month)
+
+
+def _show_trainings(out: Console, report: Report) -> None:
+    for one in report.policies:
+        out.print()
+        if not one.changes:
+            out.print(f"[bold]{one.policy}[/] never trained")
+        for change in one.changes[:_SHOWN]:
+            mark = "[green]✓[/]" if change.promoted else "[yellow]·[/]"
+            out.print(f"{mark} {one.policy} {change.day}: {escape(change.why)}; {escape(change.said[:160])}")
+        if len(one.changes) > _SHOWN:
+            out.print(f"[dim]  and {len(one.changes) - _SHOWN} more, in report.json")
+
+
+class _Follow:
+    """One line that says which day is being operated, and how long the rest will take; use it as a context manager."""
+
+    def __init__(self, out: Console, setting: Setting) -> None:
+        self._setting = setting
+        self._live = Live(console=out, refresh_per_second=4, transient=True)
+        self._doing, self._done, self._seconds = "what came before", 0, 0.0
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def say(self, said: str) -> None:
+        """Show what a pipeline says."""
+        self._show(said.partition("\n")[0])
+
+    def over(self, day: Day) -> None:
+        """Count a day that is over."""
+        self._done += 1
+        self._seconds += day.seconds + sum(one.seconds + one.training_seconds for one in day.policies.values())
+        left = (self._setting.days.last - day.day).days
+        self._doing = f"{day.day}, {left} days to go, about {self._seconds / self._done * left / 60:.0f} min"
+        self._show("")
+
+    def _show(self, said: str) -> None:
+        line = f" {self._setting.catalogue.name} {self._doing}  [dim]{escape(said)}"
+        self._live.update(Spinner("dots", Text.from_markup(line, overflow="ellipsis")))
+
+
+def _chosen(project: str | None) -> Catalogue:
+    found = projects.find_catalogues()
+    named = [one for one in found if project in (None, one.name)]
+    if len(named) != 1:
+        names = ", ".join(one.name for one in found) or "none"
+        problem = (
+            f"no project {project!r}" if project else "which project is not said" if found else "there is no project"
+        )
+        msg = f"{problem}; there are: {names}. Say --project NAME"
+        raise NotFound(msg)
+    return named[0]
+
+
+def _name(setting: Setting, policies: dict[str, RetrainingPolicy], landing: Delivered, *, approve: bool) -> str:
+    """The same for the same replay: what is declared, what was delivered in time, and what is asked for."""
+    told = [
+        sorted(setting.catalogue.fingerprints.items()),
+        {name: repr(policy) for name, policy in policies.items()},
+        str(setting.days),
+        approve,
+        landing.digest(setting.days),
+    ]
+    digest = hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=4).hexdigest()
+    return f"{setting.catalogue.name}-{setting.days.first}-{setting.days.last}-{digest}"

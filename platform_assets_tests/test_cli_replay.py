@@ -1,0 +1,80 @@
+"""The command replay, as people and scripts type it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from platform_assets.cli import main
+from platform_assets.declarations.times import Days
+from platform_assets.orchestration import projects
+from platform_assets_tests import ferry, replayed
+
+DAYS = ("--from", "2023-03-29", "--to", "2023-03-31")
+
+
+@pytest.fixture
+def data(tmp_path: Path, empty_registry: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The data folder of a ferry that nothing was made of, and that nobody may write to but below replay/."""
+    for name in [name for name in os.environ if name.startswith("PLATFORM_")]:
+        monkeypatch.delenv(name)
+    ferry.land(tmp_path / "landing", Days(ferry.SAILING.first, date(2023, 4, 2)))
+    shutil.copytree(empty_registry, tmp_path / "mlflow")
+    monkeypatch.setenv("PLATFORM_DATA", str(tmp_path))
+    monkeypatch.setattr(projects, "find_catalogues", lambda: [replayed.CATALOGUE])
+    return tmp_path
+
+
+def files(root: Path) -> dict[str, int]:
+    """What lies outside of replay/, with when it was changed."""
+    return {str(p): p.stat().st_mtime_ns for p in root.rglob("*") if p.is_file() and root / "replay" not in p.parents}
+
+
+@pytest.mark.slow
+def test_policies_side_by_side_and_production_untouched(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = files(data)
+    assert main(["replay", *DAYS, "--policy", "never", "--policy", "monthly", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert files(data) == before
+    assert [one["policy"] for one in told["policies"]] == ["never", "monthly"]
+    assert [one["trainings"] for one in told["policies"]] == [1, 2]
+    assert [day["day"] for day in told["days"]] == ["2023-03-28", "2023-03-29", "2023-03-30", "2023-03-31"]
+    last = told["days"][-1]
+    assert last["policies"]["monthly"]["why"] == "2023-04 has begun"
+    assert {"rows", "alerts", "seconds", "policies"} <= last.keys()
+    assert {"champion", "trained", "alerts", "rows"} <= last["policies"]["never"].keys()
+
+    assert main(["replay", *DAYS, "--policy", "never", "--policy", "monthly"]) == 0, "over, and only told again"
+    out = capsys.readouterr().out
+    assert "ferry 2023-03-29 to 2023-03-31, as though live" in out
+    assert "late_backtest is left out" in out
+    assert len(list((data / "replay").iterdir())) == 1
+    assert next((data / "replay").glob("*/report.png")).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--from", "2023-03-31", "--to", "2023-03-29"), "--from 2023-03-31 is after --to 2023-03-29"),
+        (("--from", "2022-01-01", "--to", "2023-03-29"), "choose from 2023-01-21 to 2023-06-10"),
+        ((*DAYS, "--policy", "often"), "no such policy: often; choose never, monthly, drift"),
+        ((*DAYS, "--project", "bus"), "no project 'bus'; there are: ferry. Say --project NAME"),
+    ],
+)
+def test_what_cannot_be_replayed_is_said(
+    data: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], why: str
+) -> None:
+    assert main(["replay", *arguments]) == 1
+    assert why in capsys.readouterr().err
+    assert not (data / "replay").exists()
+
+
+def test_a_split_is_two_numbers_of_days(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["replay", *DAYS, "--split", "28"])
+    assert "28 is no split; write the days of select and of report, such as 28,28" in capsys.readouterr().err
