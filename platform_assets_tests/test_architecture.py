@@ -36,6 +36,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "orchestration": {"errors", "settings", "declarations", "compute", "lake", "registry", "pipelines"},
     "terminal": {"errors", "settings", "declarations", "lake", "pipelines", "orchestration"},
     "answers": {"errors", "settings", "declarations", "pipelines", "orchestration", "terminal"},
+    "arguments": {"registry"},
+    "reports": {"answers", "errors", "settings", "declarations", "pipelines", "orchestration", "terminal", "registry"},
     "cli": {
         "errors",
         "settings",
@@ -46,6 +48,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "orchestration",
         "terminal",
         "answers",
+        "arguments",
+        "reports",
     },
     "definitions": set(),
     "defs": {"errors", "settings", "declarations", "compute", "orchestration", "cli"},
