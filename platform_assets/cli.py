@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from platform_assets.arguments import add_history_arguments
+from platform_assets.arguments import add_history_arguments, add_report_arguments
 from platform_assets.errors import PlatformError, SettingsError
 from platform_assets.settings import Settings, load_settings
 
@@ -135,6 +135,13 @@ def history(settings: Settings, chosen: argparse.Namespace) -> int:
     from platform_assets.reports import answer_history
 
     return answer_history(settings, chosen)
+
+
+def report(settings: Settings, chosen: argparse.Namespace) -> int:
+    """Write one HTML file to send: what alarmed, performance, drift, decisions, data health, lineage."""
+    from platform_assets.reports import answer_report
+
+    return answer_report(settings, chosen)
 
 
 def maintain(settings: Settings, chosen: argparse.Namespace) -> int:
@@ -364,7 +371,8 @@ _SUBJECTS: dict[object, tuple[str, Callable[[str], object], str]] = {
 }
 """The one thing that a command is about: how it is called, read and explained."""
 
-_TELLING = {history: add_history_arguments}
+_TELLING = {history: add_history_arguments, report: add_report_arguments}
+"""The commands that tell what happened, each with what it may be asked."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -377,6 +385,7 @@ def _parser() -> argparse.ArgumentParser:
         (reproduce, "reproduce"),
         (usage, "usage"),
         (history, "history"),
+        (report, "report"),
         (maintain, "maintain"),
         (dev, "dev"),
         (mlflow, "mlflow"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -12,7 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from platform_assets.answers import open_projects, plain
-from platform_assets.errors import NotFound
+from platform_assets.declarations.times import ONE_DAY, Days
+from platform_assets.errors import NotFound, SettingsError
 from platform_assets.orchestration.outlook import instance_if_any
 from platform_assets.orchestration.past_checks import failed_checks
 from platform_assets.pipelines.timeline import Event, timeline
@@ -48,6 +50,39 @@ def answer_history(settings: Settings, chosen: argparse.Namespace) -> int:
     else:
         show_history(console(), events)
     return 0
+
+
+def answer_report(settings: Settings, chosen: argparse.Namespace) -> int:
+    """Write the report of one project.
+
+    Raises:
+        SettingsError: when what is asked contradicts itself, or there are several projects.
+    """
+    from platform_assets.pipelines.report import SHOWN_DAYS, report
+    from platform_assets.pipelines.report_page import headline, render
+
+    days = _days_asked(chosen, shown=SHOWN_DAYS)
+    platform, catalogues = open_projects(settings)
+    wanted = chosen.project or (chosen.model and chosen.model.catalogue)
+    found = [catalogue for catalogue in catalogues if wanted in (None, catalogue.name)]
+    if len(found) != 1:
+        known = ", ".join(catalogue.name for catalogue in catalogues) or "none"
+        msg = f"a report is of one project; name it with --project: there are {known}"
+        raise SettingsError(msg)
+    also, model = _failed(settings, found[0]), chosen.model and chosen.model.model
+    made = report(platform, found[0], now=datetime.now(UTC), days=days, model=model, also=also)
+    chosen.out.write_text(render(made), encoding="utf-8")
+    print(f"{headline(made)}\n{chosen.out}")
+    return 0
+
+
+def _days_asked(chosen: argparse.Namespace, *, shown: int) -> Days | None:
+    if (chosen.first is None) != (chosen.last is None) or (chosen.day is not None and chosen.first is not None):
+        msg = "write --day DAY, or --from DAY --to DAY, or neither for the last four weeks"
+        raise SettingsError(msg)
+    if chosen.day is not None:
+        return Days(chosen.day - (shown - 1) * ONE_DAY, chosen.day)
+    return None if chosen.first is None else Days(chosen.first, chosen.last)
 
 
 def show_history(out: Console, events: Sequence[Event]) -> None:

@@ -176,14 +176,20 @@ def is_watching(declaration: Declaration) -> bool:
     return types.get(ALARMED) == pl.Boolean() and calendar(declaration) is not None
 
 
-def alarms(platform: Platform, catalogue: Catalogue, monitor: Declaration) -> list[Alarms]:
-    """The incidents of a monitor, oldest first: the unbroken days of a column are one, as are columns that begin together."""
+def alarms(
+    platform: Platform, catalogue: Catalogue, monitor: Declaration, *, until: date | None = None
+) -> list[Alarms]:
+    """The incidents of a monitor, oldest first, as they stood after the day `until`.
+
+    The unbroken days of a column are one incident, as are columns that begin together.
+    """
     folder = table_folder(catalogue.name, monitor.name)
     if platform.lake.version(folder) is None:
         return []
     with platform.lake.reading(folder):
         rows = _labelled(monitor, platform.lake.scan(folder).filter(ALARMED)).collect()
-    watched = platform.lake.days(folder)
+    watched = {day for day in platform.lake.days(folder) if until is None or day <= until}
+    rows = rows if until is None else rows.filter(pl.col(DAY) <= until)
     begun: dict[date, list[tuple[Days, Moved]]] = {}
     for (name,), part in rows.group_by("name", maintain_order=True):
         for days in day_ranges(set(part.get_column(DAY))):
