@@ -143,7 +143,9 @@ def report(
         made_at=now,
         incidents=incidents,
         performance={
-            d.name: found for d in declared if isinstance(d, Outcomes) and (found := _performance(platform, catalogue, d, days))
+            d.name: found
+            for d in declared
+            if isinstance(d, Outcomes) and (found := _performance(platform, catalogue, d, days))
         },
         heat=[heat for watcher in watching if (heat := _heat(platform, catalogue, watcher, days)) is not None],
         moved=_moved(platform, catalogue, watching, incidents, days),
@@ -166,9 +168,7 @@ def _days(platform: Platform, catalogue: Catalogue, declaration: Declaration) ->
     return set() if platform.lake.version(folder) is None else platform.lake.days(folder)
 
 
-def _performance(
-    platform: Platform, catalogue: Catalogue, outcomes: Outcomes, days: Days
-) -> dict[date, Performance]:
+def _performance(platform: Platform, catalogue: Catalogue, outcomes: Outcomes, days: Days) -> dict[date, Performance]:
     folder = table_folder(catalogue.name, outcomes.name)
     if platform.lake.version(folder) is None:
         return {}
@@ -189,9 +189,13 @@ def _heat(platform: Platform, catalogue: Catalogue, watcher: Declaration, days: 
     cells = rows.group_by("column", DAY).agg(times.max().alias("times")).drop_nulls("times")
     ranked = cells.group_by("column").agg(pl.col("times").max()).sort("times", "column", descending=[True, False])
     names = ranked.get_column("column").to_list()
-    by_column = {name: dict(cells.filter(pl.col("column") == name).select(DAY, "times").iter_rows()) for name in names[:_COLUMNS]}
+    by_column = {
+        name: dict(cells.filter(pl.col("column") == name).select(DAY, "times").iter_rows()) for name in names[:_COLUMNS]
+    }
     asset = asset_name(catalogue.name, watcher.name)
-    return Heat(monitor=asset, days=list(days), times=by_column, left_out=max(len(names) - _COLUMNS, 0)) if names else None
+    return (
+        Heat(monitor=asset, days=list(days), times=by_column, left_out=max(len(names) - _COLUMNS, 0)) if names else None
+    )
 
 
 def _moved(

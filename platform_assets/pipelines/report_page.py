@@ -12,7 +12,7 @@ from platform_assets.compute.metrics import Performance
 from platform_assets.compute.profiles import Profile
 from platform_assets.pipelines.report import Report
 
-_WIDE, _HIGH, _LEFT, _BELOW = 640, 170, 44, 20
+_WIDE, _HIGH, _LEFT, _BELOW = 360, 130, 46, 20
 _BARS, _TEXTS, _HOTTEST = 24, 8, 3.0
 
 
@@ -22,7 +22,9 @@ def render(report: Report) -> str:
 
     template = files("platform_assets.pipelines").joinpath("report.html").read_text()
     page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template)
-    return page.render(report=report, headline=headline(report), lines=_lines(report), heat=_shade, bars=bars, share=_share)
+    return page.render(
+        report=report, headline=headline(report), lines=_lines(report), heat=_shade, bars=bars, share=_share
+    )
 
 
 def headline(report: Report) -> str:

@@ -18,28 +18,30 @@ from platform_assets.pipelines.decisions import history
 from platform_assets.pipelines.timeline import CHECK_FAILED, DRIFT, Event, about, alarms, as_table, timeline
 from platform_assets_tests import monitored, shop
 
-OTHER_UNIT = Days(date(2024, 3, 20), date(2024, 3, 24))
+ONE_PRODUCT = Days(date(2024, 3, 20), date(2024, 3, 24))
 
 
 @pytest.fixture(scope="module")
 def drifted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A shop whose amounts are told in another unit for five days."""
+    """A shop that sells one product only for five days."""
     root = tmp_path_factory.mktemp("drifted")
-    monitored.land(root / "landing", [day for day in monitored.LONG if day not in OTHER_UNIT])
-    monitored.land(root / "landing", OTHER_UNIT, times=10)
+    monitored.land(root / "landing", [day for day in monitored.LONG if day not in ONE_PRODUCT])
+    monitored.land(root / "landing", ONE_PRODUCT, product="boots")
     there = shop.platform(root)
     shop.make(there, "orders", "order_drift", catalogue=monitored.CATALOGUE)
     return root
 
 
 def test_an_incident_names_the_column_that_moved_and_when_it_was_over(drifted: Path) -> None:
-    told = [e for e in timeline(shop.platform(drifted), monitored.CATALOGUE) if "amount_cents" in e.said]
-    first = next(event for event in told if event.days is not None and OTHER_UNIT.first in event.days)
+    told = [
+        e for e in timeline(shop.platform(drifted), monitored.CATALOGUE) if e.kind == DRIFT and "product (" in e.said
+    ]
+    first = next(event for event in told if event.days is not None and ONE_PRODUCT.first in event.days)
     assert (first.kind, first.asset, first.is_over) == (DRIFT, "shop/order_drift", True)
     assert first.days is not None
-    assert first.days.first == OTHER_UNIT.first
-    assert first.days.last >= OTHER_UNIT.last
-    assert first.at == monitored.OPEN.start_of(OTHER_UNIT.first)
+    assert first.days.first == ONE_PRODUCT.first
+    assert first.days.last >= ONE_PRODUCT.last
+    assert first.at == monitored.OPEN.start_of(ONE_PRODUCT.first)
     assert f"until {first.days.last}" in first.said
     assert "times its threshold" in first.said
 
@@ -66,12 +68,12 @@ def test_incidents_are_what_a_nested_loop_finds(drifted: Path) -> None:
 def test_since_and_until_keep_what_lasts_into_them(drifted: Path) -> None:
     there = shop.platform(drifted)
     everything = timeline(there, monitored.CATALOGUE)
-    assert timeline(there, monitored.CATALOGUE, since=OTHER_UNIT.last, until=date(2030, 1, 1))[0].at < monitored.NOW
-    inside = timeline(there, monitored.CATALOGUE, since=OTHER_UNIT.last)
-    assert any(event.days is not None and event.days.first == OTHER_UNIT.first for event in inside)
+    assert timeline(there, monitored.CATALOGUE, since=ONE_PRODUCT.last, until=date(2030, 1, 1))[0].at < monitored.NOW
+    inside = timeline(there, monitored.CATALOGUE, since=ONE_PRODUCT.last)
+    assert any(event.days is not None and event.days.first == ONE_PRODUCT.first for event in inside)
     assert timeline(there, monitored.CATALOGUE, until=date(2023, 12, 1)) == []
-    assert [e for e in everything if e.at.date() <= OTHER_UNIT.first] == timeline(
-        there, monitored.CATALOGUE, until=OTHER_UNIT.first
+    assert [e for e in everything if e.at.date() <= ONE_PRODUCT.first] == timeline(
+        there, monitored.CATALOGUE, until=ONE_PRODUCT.first
     )
 
 
