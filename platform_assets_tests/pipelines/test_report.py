@@ -16,7 +16,14 @@ from platform_assets_tests import monitored, shop
 def test_a_page_of_nothing_says_so(tmp_path: Path) -> None:
     made = report(shop.platform(tmp_path), shop.CATALOGUE, now=monitored.NOW)
     page = render(made)
-    for said in ("has no champion yet", "Nothing alarmed", "No outcome", "No monitor", "Nothing was decided", "Nothing has been"):
+    for said in (
+        "has no champion yet",
+        "Nothing alarmed",
+        "No outcome",
+        "No monitor",
+        "Nothing was decided",
+        "Nothing has been",
+    ):
         assert said in page
     assert made.days.last == monitored.NOW.date()
 
