@@ -43,7 +43,7 @@ def answer_plan(settings: Settings, *, allow: bool, as_json: bool, assumed: Sequ
         NotFound: when something that is assumed to change is not declared.
         PartitionError: when it has no such days.
     """
-    platform, catalogues = _open(settings)
+    platform, catalogues = open_projects(settings)
     _require_declared(catalogues, assumed)
     with instance_if_any(settings) as instance:
         found = [look_ahead(platform, c, instance, now=datetime.now(UTC), assumed=assumed) for c in catalogues]
@@ -81,7 +81,7 @@ def _require_declared(catalogues: Sequence[Catalogue], assumed: Sequence[Change]
 
 def answer_trace(settings: Settings, chosen: argparse.Namespace) -> int:
     """Follow a prediction back; 1 where something behind it is gone or does not agree."""
-    platform, catalogues = _open(settings)
+    platform, catalogues = open_projects(settings)
     uis = Addresses(
         dagster=f"http://{settings.host}:{settings.port}", mlflow=f"http://{settings.host}:{settings.mlflow_port}"
     )
@@ -95,7 +95,7 @@ def answer_trace(settings: Settings, chosen: argparse.Namespace) -> int:
 
 def answer_reproduce(settings: Settings, chosen: argparse.Namespace) -> int:
     """Make a model again; 1 where a link broke."""
-    platform, catalogues = _open(settings)
+    platform, catalogues = open_projects(settings)
     now = datetime.now(UTC)
     out = console()
     with out.status("looking up what was recorded") as status:
@@ -112,7 +112,7 @@ def answer_reproduce(settings: Settings, chosen: argparse.Namespace) -> int:
 
 def answer_usage(settings: Settings, chosen: argparse.Namespace) -> int:
     """Say who uses a feature; 0 where it is safe to drop, 1 where it is not."""
-    platform, catalogues = _open(settings)
+    platform, catalogues = open_projects(settings)
     found = usage(platform, catalogues, chosen.feature)
     if chosen.json:
         print(json.dumps({**plain(found), "is_safe_to_drop": found.is_safe_to_drop}, indent=2))
@@ -252,7 +252,12 @@ def show_usage(out: Console, found: Usage) -> None:
         out.print(f"[red]✗[/] not safe to drop: {escape(why)}")
 
 
-def _open(settings: Settings) -> tuple[Platform, list[Catalogue]]:
+def open_projects(settings: Settings) -> tuple[Platform, list[Catalogue]]:
+    """Where to look, and every project.
+
+    Raises:
+        SettingsError: when there is no data folder.
+    """
     if not settings.data.is_dir():
         msg = (
             f"there is no data folder {settings.data}; correct PLATFORM_DATA, or run refresh without --plan to make it"

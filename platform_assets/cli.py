@@ -8,11 +8,12 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from platform_assets.arguments import add_history_arguments, add_report_arguments
 from platform_assets.errors import PlatformError, SettingsError
 from platform_assets.replay_arguments import add_arguments
 from platform_assets.settings import Settings, load_settings
@@ -135,6 +136,20 @@ def usage(settings: Settings, chosen: argparse.Namespace) -> int:
     from platform_assets.answers import answer_usage
 
     return answer_usage(settings, chosen)
+
+
+def history(settings: Settings, chosen: argparse.Namespace) -> int:
+    """Say what happened and why, newest last: trainings, decisions, drift, corrections, refused rows, failed checks."""
+    from platform_assets.reports import answer_history
+
+    return answer_history(settings, chosen)
+
+
+def report(settings: Settings, chosen: argparse.Namespace) -> int:
+    """Write one HTML file to send: what alarmed, performance, drift, decisions, data health, lineage."""
+    from platform_assets.reports import answer_report
+
+    return answer_report(settings, chosen)
 
 
 def maintain(settings: Settings, chosen: argparse.Namespace) -> int:
@@ -332,6 +347,9 @@ exit code: 0, or 1 where it is not found, or something behind it is gone or does
 exit code: 0, or 1 where it is not found, or a link broke""",
     usage: """example: platform-assets usage product_sales.orders_24h
 exit code: 0 where it is safe to drop, or 1 where it is not, or not found""",
+    history: """example: platform-assets history --model models:/flights.late_arrival_model --since 2013-12-01
+example: platform-assets history --asset flights/weather --json
+exit code: 0, or 1 where there is no such model or asset""",
 }
 
 
@@ -353,6 +371,18 @@ def _change(text: str) -> object:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+_SUBJECTS: dict[object, tuple[str, Callable[[str], object], str]] = {
+    trace: ("PREDICTION", _prediction, "a prediction_id"),
+    reproduce: ("MODEL", _version_or_alias, "models:/NAME@ALIAS or models:/NAME/VERSION"),
+    usage: ("FEATURE", str, "GROUP.FEATURE, or a column of a feature view"),
+    set_back: ("TABLE", str, "as the error names it, for example flights/departures"),
+}
+"""The one thing that a command is about: how it is called, read and explained."""
+
+_TELLING = {history: add_history_arguments, report: add_report_arguments}
+"""The commands that tell what happened, each with what it may be asked."""
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="platform-assets", description=__doc__.split(":", 1)[1].strip().capitalize())
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -362,6 +392,8 @@ def _parser() -> argparse.ArgumentParser:
         (trace, "trace"),
         (reproduce, "reproduce"),
         (usage, "usage"),
+        (history, "history"),
+        (report, "report"),
         (maintain, "maintain"),
         (dev, "dev"),
         (mlflow, "mlflow"),
@@ -389,16 +421,11 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--allow", action="store_true", help="also where a champion would be fitted anew")
             written = "say what would follow if it changed: PROJECT/NAME, or only days: PROJECT/NAME=DAY or =FIRST:LAST"
             command.add_argument("--change", action="append", default=[], type=_change, metavar="CHANGE", help=written)
-        if function is trace:
-            command.add_argument("prediction", metavar="PREDICTION", type=_prediction, help="a prediction_id")
-        if function is reproduce:
-            written = "models:/NAME@ALIAS or models:/NAME/VERSION"
-            command.add_argument("model", metavar="MODEL", type=_version_or_alias, help=written)
-        if function is usage:
-            written = "GROUP.FEATURE, or a column of a feature view"
-            command.add_argument("feature", metavar="FEATURE", help=written)
-        if function is set_back:
-            command.add_argument("table", metavar="TABLE", help="as the error names it, for example flights/departures")
+        if function in _SUBJECTS:
+            metavar, read, written = _SUBJECTS[function]
+            command.add_argument(metavar.lower(), metavar=metavar, type=read, help=written)
+        if function in _TELLING:
+            _TELLING[function](command, _model)
         if function in _OF_CHAMPIONS:
             _add_champion_arguments(command, function)
     add_arguments(commands.choices["replay"])

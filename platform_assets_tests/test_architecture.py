@@ -46,6 +46,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "terminal",
     },
     "replay_arguments": set(),
+    "arguments": {"registry"},
+    "reports": {"answers", "errors", "settings", "declarations", "pipelines", "orchestration", "terminal", "registry"},
     "cli": {
         "replays",
         "replay_arguments",
@@ -58,6 +60,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "orchestration",
         "terminal",
         "answers",
+        "arguments",
+        "reports",
     },
     "definitions": set(),
     "defs": {"errors", "settings", "declarations", "compute", "orchestration", "cli"},

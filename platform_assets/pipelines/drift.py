@@ -153,6 +153,15 @@ def learn_thresholds(platform: Platform, catalogue: Catalogue, monitor: Monitor,
     return _read(rows)
 
 
+def kept_reference(platform: Platform, catalogue: Catalogue, monitor: Monitor) -> pl.DataFrame:
+    """The merged profile of the reference as it was last learned, a row a column; none before that. It writes nothing."""
+    folder = profile_folder(catalogue.name, monitor.name)
+    if platform.lake.version(folder) is None:
+        return PROFILES.to_frame()
+    with platform.lake.reading(folder):
+        return _read(platform.lake.scan(folder).collect()).reference
+
+
 def _basis(platform: Platform, catalogue: Catalogue, monitor: Monitor, inputs: Inputs) -> str:
     """What thresholds follow from: the monitor, and when each of the days last changed that they are learned from."""
     name = monitor.of.name

@@ -87,6 +87,15 @@ def store_profiles(
     _store(lake, catalogue, declaration, _profiles_of(declaration, rows, stamps), provenance)
 
 
+def held_profiles(lake: Lake, catalogue: Catalogue, declaration: Declaration, days: Days) -> pl.DataFrame:
+    """The profiles that are there of some days, current or not, for showing: nothing is made anew or stored."""
+    folder = profile_folder(catalogue.name, declaration.name)
+    if not is_profiled(declaration) or lake.version(folder) is None:
+        return PROFILES.to_frame()
+    with lake.reading(folder):
+        return lake.scan(folder, days=days).select(PROFILES.names()).sort(DAY, "column").collect()
+
+
 def read_profiles(
     lake: Lake,
     catalogue: Catalogue,

@@ -36,6 +36,7 @@ from platform_assets.pipelines.leaks import not_too_good, splits_apart
 from platform_assets.pipelines.plots import picture_of_comparison
 from platform_assets.pipelines.run import CheckResult, Inputs, Materialization, Platform, Run, enter
 from platform_assets.pipelines.staleness import staleness
+from platform_assets.pipelines.timeline import as_table, timeline
 from platform_assets.pipelines.training.baselines import said_by_baselines
 from platform_assets.registry.models import LoadedModel
 
@@ -390,6 +391,7 @@ def _materialization(
             "decisions": len(known.decisions),
         },
         pictures={} if shown is None or shown.picture is None else {"comparison": shown.picture},
+        tables={"timeline": as_table(timeline(platform, catalogue, model=promotion.model.name))},
     )
 
 

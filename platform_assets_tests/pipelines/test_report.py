@@ -1,0 +1,47 @@
+"""The report: a page that holds everything itself, says what is not there yet, and escapes what it is told."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from pathlib import Path
+
+from platform_assets.declarations.times import Days
+from platform_assets.pipelines.report import report
+from platform_assets.pipelines.report_page import line, render
+from platform_assets.pipelines.timeline import CHECK_FAILED, Event
+from platform_assets_tests import monitored, shop
+
+
+def test_a_page_of_nothing_says_so(tmp_path: Path) -> None:
+    made = report(shop.platform(tmp_path), shop.CATALOGUE, now=monitored.NOW)
+    page = render(made)
+    for said in (
+        "has no champion yet",
+        "Nothing alarmed",
+        "No outcome",
+        "No monitor",
+        "Nothing was decided",
+        "Nothing has been",
+    ):
+        assert said in page
+    assert made.days.last == monitored.NOW.date()
+
+
+def test_a_page_needs_nothing_else_and_escapes_what_it_is_told(finished_shop: Path) -> None:
+    bad = Event(at=monitored.NOW, kind=CHECK_FAILED, asset="shop/orders", said="<script>alert(1)</script>")
+    made = report(shop.platform(finished_shop), shop.CATALOGUE, now=monitored.NOW, also=[bad])
+    page = render(made)
+    assert "&lt;script&gt;" in page
+    assert not re.search(r"<script|<link|<img|https?://|@import|url\(", page)
+    assert "version 1" in page
+    assert made.performance
+    assert "<polyline" in page
+
+
+def test_a_line_has_gaps_where_there_is_no_value() -> None:
+    days = list(Days(date(2024, 1, 1), date(2024, 1, 5)))
+    drawn = line(dict(zip(days, [1.0, 2.0, None, 3.0, 4.0], strict=True)), days=days)
+    assert drawn.count("<polyline") == 2
+    assert drawn.count("<circle") == 4
+    assert line({days[0]: None}, days=days) == ""
