@@ -47,11 +47,12 @@ from platform_assets.declarations import (
     tuning,
     views,
 )
-from platform_assets.lake import damage, history, landing, ledger, lookup, repair, writes
+from platform_assets.lake import damage, delivered, history, landing, ledger, lookup, opened, repair, writes
 from platform_assets.lake import retention as lake_retention
 from platform_assets.lake import tables as lake_tables
 from platform_assets.pipelines import (
     addresses,
+    advance,
     assumed,
     champions,
     decisions,
@@ -62,6 +63,7 @@ from platform_assets.pipelines import (
     materialize,
     plan,
     profiling,
+    readiness,
     reproduce,
     run,
     staleness,
@@ -72,6 +74,7 @@ from platform_assets.pipelines import (
 from platform_assets.pipelines import drift as pipelines_drift
 from platform_assets.pipelines import retraining as pipelines_retraining
 from platform_assets.pipelines import splits as pipelines_splits
+from platform_assets.pipelines.replay import journal, operate, picture, policies, report, setting
 from platform_assets.pipelines.training import backtesting
 from platform_assets.pipelines.training import tuning as training_tuning
 from platform_assets.registry import evidence as logged_evidence
@@ -187,8 +190,19 @@ PUBLIC: dict[ModuleType, set[str]] = {
         "with_changes",
         "entries",
         "latest",
-        "days",
+        "made",
+        "last_changes",
     },
+    delivered: {"Delivered"},
+    opened: {"Opened", "stamp_of"},
+    advance: {"Made", "advance", "make"},
+    readiness: {"can_run"},
+    journal: {"Day", "Journal", "Memory", "PolicyDay"},
+    operate: {"Replay"},
+    picture: {"picture_of_replay"},
+    policies: {"read_policy"},
+    report: {"Change", "PolicyReport", "Report", "report_on"},
+    setting: {"Setting", "set_up"},
     materialize: {"materialize"},
     manifest: {"manifest", "MadeOf"},
     plan: {"plan", "Plan", "Step", "changed_since", "landed_early"},
