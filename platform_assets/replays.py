@@ -52,17 +52,18 @@ def answer_replay(settings: Settings, chosen: argparse.Namespace) -> int:
     platform = resources(settings)["platform"].open()
     calendars = {s.name: s.partitions for s in setting.catalogue.of_kind(Source) if s.partitions is not None}
     landing = Delivered.of(platform.landing, calendars, until=datetime.now(UTC))
-    replay = Replay(
-        folder=settings.data / "replay" / _name(setting, policies, landing, approve=chosen.approve),
-        setting=setting,
-        landing=landing,
-        policies=policies,
-        connect=platform.connect,
-        approve=chosen.approve,
-    )
     out = Console(stderr=True, highlight=False) if chosen.json else console()
     with _Follow(out, setting) as follow:
-        replay.say, replay.over = follow.say, follow.over
+        replay = Replay(
+            folder=settings.data / "replay" / _name(setting, policies, landing, approve=chosen.approve),
+            setting=setting,
+            landing=landing,
+            policies=policies,
+            connect=platform.connect,
+            approve=chosen.approve,
+            say=follow.say,
+            over=follow.over,
+        )
         by_day = replay.go()
     report = report_on(setting, replay.lake, by_day, list(policies))
     (replay.folder / "report.json").write_text(json.dumps(report.plain(), default=str, indent=1))

@@ -49,11 +49,12 @@ from platform_assets.declarations import (
     tuning,
     views,
 )
-from platform_assets.lake import damage, history, landing, ledger, lookup, repair, writes
+from platform_assets.lake import damage, delivered, history, landing, ledger, lookup, opened, repair, writes
 from platform_assets.lake import retention as lake_retention
 from platform_assets.lake import tables as lake_tables
 from platform_assets.pipelines import (
     addresses,
+    advance,
     assumed,
     champions,
     decisions,
@@ -65,6 +66,7 @@ from platform_assets.pipelines import (
     materialize,
     plan,
     profiling,
+    readiness,
     reproduce,
     run,
     staleness,
@@ -80,6 +82,7 @@ from platform_assets.pipelines.performance import plots as performance_plots
 from platform_assets.pipelines.performance import thresholds as performance_thresholds
 from platform_assets.pipelines.performance import watch as performance_watch
 from platform_assets.pipelines.performance import windows as performance_windows
+from platform_assets.pipelines.replay import journal, operate, picture, policies, report, setting
 from platform_assets.pipelines.training import backtesting
 from platform_assets.pipelines.training import tuning as training_tuning
 from platform_assets.registry import evidence as logged_evidence
@@ -205,8 +208,19 @@ PUBLIC: dict[ModuleType, set[str]] = {
         "with_changes",
         "entries",
         "latest",
-        "days",
+        "made",
+        "last_changes",
     },
+    delivered: {"Delivered"},
+    opened: {"Opened", "stamp_of"},
+    advance: {"Made", "advance", "make"},
+    readiness: {"can_run"},
+    journal: {"Day", "Journal", "Memory", "PolicyDay"},
+    operate: {"Replay"},
+    picture: {"picture_of_replay"},
+    policies: {"read_policy"},
+    report: {"Change", "PolicyReport", "Report", "report_on"},
+    setting: {"Setting", "set_up"},
     materialize: {"materialize"},
     manifest: {"manifest", "MadeOf"},
     plan: {"plan", "Plan", "Step", "changed_since", "landed_early"},
@@ -231,7 +245,7 @@ PUBLIC: dict[ModuleType, set[str]] = {
         "stamps_of",
         "facts_of",
     },
-    pipelines_drift: {"Learned", "watch", "learn_thresholds"},
+    pipelines_drift: {"Learned", "watch", "learn_thresholds", "kept_reference"},
     incidents: {"since_when", "lasting", "furthest", "say_moved", "since_facts"},
     performance_watch: {"watch_performance"},
     performance_windows: {"Cut", "cuts", "slice_columns", "title_of"},
@@ -239,7 +253,7 @@ PUBLIC: dict[ModuleType, set[str]] = {
     performance_plots: {"picture_of_performance"},
     compute_expected: {"Expected", "Judged", "expected", "judge"},
     drift_plots: {"picture_of_drift", "picture_of_columns"},
-    profiling: {"is_profiled", "profiled_columns", "store_profiles", "read_profiles", "changed_at"},
+    profiling: {"is_profiled", "profiled_columns", "store_profiles", "read_profiles", "held_profiles", "changed_at"},
     whereabouts: {"whereabouts"},
     trace: {"trace", "Trace", "TableUsed", "FeatureRow", "ModelUsed", "tables_behind", "read_prediction_id"},
     reproduce: {"reproduce", "Reproduction", "Link"},

@@ -149,7 +149,7 @@ class Ledger:
 def read(lake: Lake, assets: Sequence[str] | None = None) -> Ledger:
     """The ledger as it stands: of some assets, or of all."""
     book = _book(lake)
-    return Ledger({name: book.rows(name) for name in (book.assets if assets is None else assets)})
+    return Ledger({name: book.rows(name) for name in (book.parts if assets is None else assets)})
 
 
 def made(lake: Lake, asset: str) -> AbstractSet[date | None]:
@@ -254,10 +254,6 @@ class _Book:
     parts: dict[str, list[pl.DataFrame]] = field(default_factory=dict)
     made: dict[str, set[date | None]] = field(default_factory=dict)
     told: dict[tuple[str, str], LastChanges] = field(default_factory=dict)
-
-    @property
-    def assets(self) -> list[str]:
-        return list(self.parts)
 
     def rows(self, asset: str) -> pl.DataFrame:
         """The rows of an asset, newest first."""

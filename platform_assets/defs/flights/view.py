@@ -203,18 +203,6 @@ late_arrival_drift = Monitor(
     tags=_TAGS,
 )
 
-late_arrival_retraining = Retraining(
-    name="late_arrival_retraining",
-    description="What moved, and whether it asks for a new model; while the split is fixed, that would learn from the "
-    "same rows, so nothing is launched.",
-    model=late_arrival_model,
-    policy=RetrainingPolicy(alarms=3, fresh_rows=20_000, cool_down=timedelta(days=28)),
-    monitors=[late_arrival_drift],
-    freshness=within(hours=36),
-    owners=_OWNERS,
-    tags=_TAGS,
-)
-
 late_arrival_outcomes = Outcomes(
     name="late_arrival_outcomes",
     description="Each prediction beside what came of the flight, once that is known.",
@@ -231,6 +219,18 @@ late_arrival_performance = PerformanceMonitor(
     of=late_arrival_outcomes,
     slices=["carrier", "origin"],
     freshness=within(hours=60),
+    owners=_OWNERS,
+    tags=_TAGS,
+)
+
+late_arrival_retraining = Retraining(
+    name="late_arrival_retraining",
+    description="What moved, and whether it asks for a new model; while the split is fixed, that would learn from the "
+    "same rows, so nothing is launched.",
+    model=late_arrival_model,
+    policy=RetrainingPolicy(alarms=3, fresh_rows=20_000, cool_down=timedelta(days=28)),
+    monitors=[late_arrival_drift, late_arrival_performance],
+    freshness=within(hours=36),
     owners=_OWNERS,
     tags=_TAGS,
 )

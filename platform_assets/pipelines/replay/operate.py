@@ -42,7 +42,7 @@ MORNING = time(6)
 _TRIED_AGAIN = timedelta(days=7)
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Replay:
     """A replay in its own folder, which nobody else writes to.
 
@@ -66,11 +66,15 @@ class Replay:
     say: Callable[[str], None] = field(default=lambda _: None)
     over: Callable[[Day], None] = field(default=lambda _: None)
 
+    _journal: Journal = field(init=False, repr=False, compare=False)
+    _lake: Lake = field(init=False, repr=False, compare=False)
+    _registry: Registry = field(init=False, repr=False, compare=False)
+
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._journal = Journal(self.folder)
-        self._lake = Lake(self.folder / "lake")
-        self._registry = Registry(self.folder / "mlflow")
+        object.__setattr__(self, "_journal", Journal(self.folder))
+        object.__setattr__(self, "_lake", Lake(self.folder / "lake"))
+        object.__setattr__(self, "_registry", Registry(self.folder / "mlflow"))
 
     def go(self) -> list[Day]:
         """Operate every day that is not over yet, and give back all that are."""
