@@ -33,12 +33,14 @@ from platform_assets.compute import (
     uncertainty,
     windows,
 )
+from platform_assets.compute import expected as compute_expected
 from platform_assets.declarations import (
     backtest,
     catalogue,
     declaration,
     models,
     monitor,
+    performance,
     promotion,
     retention,
     tables,
@@ -56,6 +58,7 @@ from platform_assets.pipelines import (
     decisions,
     drift_plots,
     impact,
+    incidents,
     maintenance,
     manifest,
     materialize,
@@ -70,6 +73,10 @@ from platform_assets.pipelines import (
     whereabouts,
 )
 from platform_assets.pipelines import drift as pipelines_drift
+from platform_assets.pipelines.performance import plots as performance_plots
+from platform_assets.pipelines.performance import thresholds as performance_thresholds
+from platform_assets.pipelines.performance import watch as performance_watch
+from platform_assets.pipelines.performance import windows as performance_windows
 from platform_assets.pipelines.training import backtesting
 from platform_assets.pipelines.training import tuning as training_tuning
 from platform_assets.registry import evidence as logged_evidence
@@ -82,6 +89,7 @@ PUBLIC: dict[ModuleType, set[str]] = {
     models: {"Model", "LightGBM", "Logistic", "Costs", "Predictions", "Outcomes"},
     promotion: {"Promotion"},
     monitor: {"Monitor", "Fixed", "TrainedOn", "Trailing", "SameSeason"},
+    performance: {"PerformanceMonitor"},
     tuning: {"Tuning", "Range", "Choice", "whole", "real", "choice"},
     backtest: {"Backtest"},
     backtesting: {"Fold", "backtest", "make_fold", "divide_fold"},
@@ -200,7 +208,13 @@ PUBLIC: dict[ModuleType, set[str]] = {
     plan: {"plan", "Plan", "Step", "changed_since", "landed_early"},
     stretches: {"in_stretches", "stretches", "machine_memory"},
     staleness: {"staleness", "Staleness", "up_to_date", "rows_by_day", "say_days"},
-    pipelines_drift: {"Learned", "watch", "learn_thresholds", "since_when"},
+    pipelines_drift: {"Learned", "watch", "learn_thresholds"},
+    incidents: {"since_when", "lasting", "furthest", "say_moved", "since_facts"},
+    performance_watch: {"watch_performance"},
+    performance_windows: {"Cut", "cuts", "slice_columns", "title_of"},
+    performance_thresholds: {"thresholds_of"},
+    performance_plots: {"picture_of_performance"},
+    compute_expected: {"Expected", "Judged", "expected", "judge"},
     drift_plots: {"picture_of_drift", "picture_of_columns"},
     profiling: {"is_profiled", "profiled_columns", "store_profiles", "read_profiles", "changed_at"},
     whereabouts: {"whereabouts"},
@@ -363,6 +377,24 @@ FIELDS: dict[type, tuple[str, ...]] = {
         "most_microseconds",
         "most_bytes",
         "approval",
+        "confidence",
+        "draws",
+        "seed",
+    ),
+    performance.PerformanceMonitor: (
+        "name",
+        "description",
+        "owners",
+        "tags",
+        "freshness",
+        "of",
+        "windows",
+        "slices",
+        "slice_rows",
+        "alarming",
+        "alarms_per_month",
+        "at_least",
+        "learned_from",
         "confidence",
         "draws",
         "seed",

@@ -15,6 +15,7 @@ from platform_assets.declarations.fingerprint import fingerprint
 from platform_assets.declarations.models import Model, Outcomes, Predictions
 from platform_assets.declarations.monitor import Monitor, TrainedOn
 from platform_assets.declarations.names import LEDGER, MAINTENANCE, PROFILES, QUARANTINE
+from platform_assets.declarations.performance import PerformanceMonitor
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.retention import Retention
 from platform_assets.declarations.tables import FeatureGroup, Label, Source
@@ -211,8 +212,9 @@ class Catalogue:
                 held = [d.model]
             elif isinstance(d, Outcomes):
                 held = [d.predictions]
-            elif isinstance(d, Monitor):
-                held = [d.of, *([d.reference.model] if isinstance(d.reference, TrainedOn) else [])]
+            elif isinstance(d, Monitor | PerformanceMonitor):
+                reference = getattr(d, "reference", None)
+                held = [d.of, *([reference.model] if isinstance(reference, TrainedOn) else [])]
             problems += [
                 f"{d.kind} {d.name!r} refers to another {h.kind} {h.name!r} than the one in the catalogue"
                 for h in held
@@ -262,7 +264,7 @@ def reach(reader: Declaration, read: Declaration) -> Reach | None:
     if days is None or other is None or isinstance(reader, Backtest):
         return None
     back = forth = timedelta(0)
-    if isinstance(reader, Monitor):  # whole days, whatever the clocks did
+    if isinstance(reader, Monitor | PerformanceMonitor):  # whole days, whatever the clocks did
         return Reach(back=reader.back, forth=forth, days_back=reader.days_back, days_forth=0)
     if isinstance(reader, FeatureGroup):
         back = reader.lookback

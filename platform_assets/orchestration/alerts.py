@@ -1,4 +1,4 @@
-"""What people are told: failed checks, drift, failed runs, and assets that are overdue or out of date, once each."""
+"""What people are told: failed checks, drift, performance, failed runs, and assets that are overdue or out of date, once each."""
 
 # No `from __future__ import annotations`: Dagster reads the types of contexts, not their text.
 import http.client
@@ -17,14 +17,16 @@ from platform_assets.declarations.times import say_duration
 from platform_assets.orchestration.failures import failures_of
 from platform_assets.orchestration.metadata import checks_along, key_of
 from platform_assets.orchestration.up_to_date import shown_staleness
-from platform_assets.pipelines.checks import NO_DRIFT
-from platform_assets.pipelines.drift import SINCE
+from platform_assets.pipelines.checks import AS_EXPECTED, NO_DRIFT
+from platform_assets.pipelines.incidents import SINCE
 from platform_assets.pipelines.maintenance import KEPT_VERSIONS_WHOLE
 from platform_assets.pipelines.plan import CODE
 
 RUNS_LOOKED_AT = timedelta(days=1)
 """A failed run counts as open for so long; a check and an asset until they are well again."""
 
+_LASTING = {NO_DRIFT: "drift", AS_EXPECTED: "worse than expected"}
+"""By check that fails for as long as something lasts, what its incidents are called."""
 _WEBHOOK_SECONDS = 10
 _SHOWN = 3
 
@@ -35,7 +37,7 @@ class Incident:
 
     Attributes:
         name: what it is about; an incident that is open is not told again.
-        kind: `check failed`, `drift`, `run failed`, `overdue` or `out of date`.
+        kind: `check failed`, `drift`, `worse than expected`, `run failed`, `overdue` or `out of date`.
         message: one sentence.
         marker: what makes it another incident although the name is the same.
         run_id: the run that it came up in, where there is one.
@@ -121,8 +123,8 @@ def _failed_checks(instance: dg.DagsterInstance, catalogue: Catalogue) -> Iterat
         evaluation = record.event.get_dagster_event().asset_check_evaluation_data
         said = evaluation.description or "no description"
         asset = check.asset_key.to_user_string()
-        if check.name == NO_DRIFT:
-            yield from _drifts(asset, evaluation.metadata, record.run_id)
+        if begun := list(_begun(asset, check.name, evaluation.metadata, record.run_id)):
+            yield from begun
             continue
         # A warning counts its cases anew in every run; only an error that reads differently is another one.
         another = said if evaluation.severity == dg.AssetCheckSeverity.ERROR else "warned"
@@ -135,16 +137,19 @@ def _failed_checks(instance: dg.DagsterInstance, catalogue: Catalogue) -> Iterat
         )
 
 
-def _drifts(asset: str, told: Mapping[str, dg.MetadataValue], run_id: str) -> Iterator[Incident]:
-    """Columns that began to drift on one day are one incident, until none of them does any more."""
+def _begun(asset: str, check: str, told: Mapping[str, dg.MetadataValue], run_id: str) -> Iterator[Incident]:
+    """What began to be above a threshold on one day is one incident, until none of it is any more."""
+    if check not in _LASTING:
+        return
+    kind = _LASTING[check]
     for title, found in told.items():
         if title.startswith(SINCE):
             yield Incident(
                 name=f"{asset}:{title}",
-                kind="drift",
-                marker="drift",
+                kind=kind,
+                marker=kind,
                 run_id=run_id,
-                message=f"{asset}: drift {title}, {found.value} (run {run_id})",
+                message=f"{asset}: {kind} {title}, {found.value} (run {run_id})",
             )
 
 

@@ -13,6 +13,7 @@ from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model, Outcomes, Predictions
 from platform_assets.declarations.monitor import Monitor
 from platform_assets.declarations.names import group_name
+from platform_assets.declarations.performance import PerformanceMonitor
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.tables import FeatureGroup
 from platform_assets.declarations.views import TrainingDataset
@@ -89,7 +90,7 @@ def kinds_of(declaration: Declaration) -> set[str]:
         return {"deltalake", "lightgbm"}
     if isinstance(declaration, TrainingDataset | Outcomes):
         return {"deltalake", "dataset" if isinstance(declaration, TrainingDataset) else "monitor"}
-    if isinstance(declaration, Monitor):
+    if isinstance(declaration, Monitor | PerformanceMonitor):
         return {"deltalake", "monitor"}
     return {"deltalake", "polars"}
 

@@ -11,6 +11,7 @@ from platform_assets.declarations.catalogue import calendar
 from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model, Outcomes, Predictions
 from platform_assets.declarations.monitor import Monitor
+from platform_assets.declarations.performance import PerformanceMonitor
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.tables import FeatureGroup, Source
 from platform_assets.declarations.times import Daily, Monthly, day_ranges
@@ -32,6 +33,7 @@ SPLITS_APART = "splits_apart"
 NOT_TOO_GOOD = "not_too_good"
 PROMOTED = "promoted"
 NO_DRIFT = "no_drift"
+AS_EXPECTED = "as_expected"
 UP_TO_DATE = "up_to_date"
 """Not among those of `checks_of`: it looks at the whole catalogue at once, after the materialization and later."""
 
@@ -97,6 +99,9 @@ def checks_of(declaration: Declaration) -> tuple[Check, ...]:  # noqa: C901 - on
     elif isinstance(declaration, Monitor):
         asks = f"Is no column of {declaration.of.name} further from the reference than unchanged days are?"
         return (Check(name=NO_DRIFT, asks=asks, blocking=False), not_empty, complete)
+    elif isinstance(declaration, PerformanceMonitor):
+        asks = "Do predictions do no worse than their probabilities let expect, but for what unchanged days do?"
+        return (Check(name=AS_EXPECTED, asks=asks, blocking=False), not_empty, complete)
     else:
         own = contract
     return (own, not_empty, complete) if calendar(declaration) is not None else (own, not_empty)

@@ -28,6 +28,7 @@ from platform_assets.errors import TableError
 from platform_assets.lake.writes import write
 from platform_assets.pipelines.checks import NO_DRIFT
 from platform_assets.pipelines.drift_plots import picture_of_columns, picture_of_drift
+from platform_assets.pipelines.incidents import Moved, furthest, lasting, say_moved, since_facts
 from platform_assets.pipelines.profiling import changed_at, read_profiles
 from platform_assets.pipelines.publish import publish
 from platform_assets.pipelines.run import CheckResult, Inputs, Materialization, Platform, Run, provenance
@@ -35,10 +36,7 @@ from platform_assets.pipelines.run import CheckResult, Inputs, Materialization, 
 GRID_POINTS = 256
 """With so many points of the reference, differences of distribution functions are told to some 0.002."""
 
-SINCE = "since "
-"""What the facts of the check are called that tell which columns began to drift on a day: each is an incident."""
-
-_LOOK_BACK = 60  # days that are shown, and at first looked at to say since when a column drifts
+_LOOK_BACK = 60  # days that are shown
 _SHOWN = 3
 _BASIS = "basis"
 _KEPT = pl.Schema(
@@ -80,9 +78,10 @@ def watch(platform: Platform, catalogue: Catalogue, monitor: Monitor, days: Days
     needed = _days_needed(monitor, days)
     profiles = _profiles(platform, catalogue, monitor, inputs, needed, run)
     rows = _judged(monitor, _measured(monitor, days, profiles, learned), learned)
-    drifting = _drifting(platform, catalogue, monitor, days, rows)
-    newest = rows.filter(pl.col(DAY) == days.last)
-    worst = _worst(newest, drifting)
+    drifting = lasting(platform, catalogue, monitor, days, rows.filter("alarmed").select(DAY, "column"))
+    newest = rows.filter(pl.col(DAY) == days.last).with_columns((pl.col("value") / pl.col("threshold")).alias("times"))
+    moved = furthest(newest)
+    worst = [found for found in moved if found[0] in drifting]
     facts = {
         "columns": len(learned.reference),
         "columns above a threshold": len(drifting),
@@ -91,7 +90,7 @@ def watch(platform: Platform, catalogue: Catalogue, monitor: Monitor, days: Days
         "reference": f"{monitor.reference.settled}",
     }
     pictures = {"drift by column and day": picture_of_drift(_shown_days(platform, catalogue, monitor, days, rows))}
-    if shown := (worst or _furthest(newest))[:_SHOWN]:
+    if shown := (worst or moved)[:_SHOWN]:
         current = pl.concat([_of_window(profiles, column, days.last, window) for column, _, window, _ in shown])
         pictures["furthest columns"] = picture_of_columns(learned.reference, current, shown)
     return publish(
@@ -150,26 +149,6 @@ def learn_thresholds(platform: Platform, catalogue: Catalogue, monitor: Monitor,
         description=f"What {asset} compares with: the merged profile of {monitor.settled}, and thresholds",
     )
     return _read(rows)
-
-
-def since_when(alarmed: pl.DataFrame, *, on: date) -> dict[str, date]:
-    """By column that is above a threshold on a day the first of its unbroken days above one.
-
-    Args:
-        alarmed: a row for each day, column and measure above its threshold (`day`, `column`).
-        on: the day.
-    """
-    found: dict[str, set[date]] = {}
-    for day, column in alarmed.select(DAY, "column").unique().iter_rows():
-        found.setdefault(column, set()).add(day)
-    begun = {}
-    for column, days in sorted(found.items()):
-        if on in days:
-            first = on
-            while first - ONE_DAY in days:
-                first -= ONE_DAY
-            begun[column] = first
-    return begun
 
 
 def _basis(platform: Platform, catalogue: Catalogue, monitor: Monitor, inputs: Inputs) -> str:
@@ -268,26 +247,6 @@ def _judged(monitor: Monitor, measured: pl.DataFrame, learned: Learned) -> pl.Da
     return judged.with_columns(above.alias("alarmed")).sort(DAY, *monitor.keys)
 
 
-def _drifting(
-    platform: Platform, catalogue: Catalogue, monitor: Monitor, days: Days, rows: pl.DataFrame
-) -> dict[str, date]:
-    """By column that is above a threshold on the last of `days` since when: as far back as that goes."""
-    folder, alarmed = table_folder(catalogue.name, monitor.name), rows.filter("alarmed").select(DAY, "column")
-    first, back = monitor.partitions.first, _LOOK_BACK
-    found = since_when(alarmed, on=days.last)
-    if platform.lake.version(folder) is None:
-        return found
-    earliest = days.first
-    while earliest > first and earliest in found.values():
-        earliest = max(days.first - back * ONE_DAY, first)
-        late = Days(earliest, days.first - ONE_DAY)
-        with platform.lake.reading(folder):
-            before = platform.lake.scan(folder, days=late).filter("alarmed").select(DAY, "column").collect()
-        found = since_when(pl.concat([before, alarmed]), on=days.last)
-        back *= 2
-    return found
-
-
 def _shown_days(
     platform: Platform, catalogue: Catalogue, monitor: Monitor, days: Days, rows: pl.DataFrame
 ) -> pl.DataFrame:
@@ -302,39 +261,14 @@ def _shown_days(
     return shown.group_by(DAY, "column").agg((pl.col("value") / pl.col("threshold")).max().alias("times"))
 
 
-def _furthest(newest: pl.DataFrame) -> list[tuple[str, str, int, float]]:
-    """Each column by its measure that is furthest above (or least below) its threshold: name, measure, window, times."""
-    times = newest.with_columns((pl.col("value") / pl.col("threshold")).alias("times")).drop_nulls("times")
-    each = times.sort("times", "column", "measure", "window", descending=[True, False, False, False])
-    each = each.unique("column", keep="first", maintain_order=True)
-    return list(each.select("column", "measure", "window", "times").iter_rows())
-
-
-def _worst(newest: pl.DataFrame, drifting: dict[str, date]) -> list[tuple[str, str, int, float]]:
-    return [found for found in _furthest(newest) if found[0] in drifting]
-
-
-def _no_drift(
-    days: Days, columns: int, worst: Sequence[tuple[str, str, int, float]], drifting: dict[str, date]
-) -> CheckResult:
+def _no_drift(days: Days, columns: int, worst: Sequence[Moved], drifting: dict[str, date]) -> CheckResult:
     said = f"None of {columns} columns is further from the reference on {days.last} than unchanged days are."
     facts: dict[str, object] = {"columns": columns, "columns above a threshold": len(drifting)}
     if drifting:
-        moved = _say_moved([(f"{found[0]} since {drifting[found[0]]}", *found[1:]) for found in worst])
+        moved = say_moved([(f"{found[0]} since {drifting[found[0]]}", *found[1:]) for found in worst])
         verb = "are" if len(drifting) > 1 else "is"
         said = (
             f"{len(drifting)} of {columns} columns {verb} further from the reference than unchanged days are: {moved}."
         )
-    for first in sorted(set(drifting.values())):
-        begun = [found for found in worst if drifting[found[0]] == first]
-        facts[f"{SINCE}{first}"] = f"{len(begun)} column{'s' if len(begun) > 1 else ''}: {_say_moved(begun)}"
+    facts |= since_facts(worst, drifting, what="column")
     return CheckResult(name=NO_DRIFT, passed=not drifting, description=said, blocking=False, facts=facts)
-
-
-def _say_moved(found: Sequence[tuple[str, str, int, float]]) -> str:
-    """The three that moved most, by how much."""
-    told = [
-        f"{column} ({measure} over {window} day{'s' if window > 1 else ''}, {times:.1f} times its threshold)"
-        for column, measure, window, times in found[:_SHOWN]
-    ]
-    return "; ".join(told) + (f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")

@@ -10,6 +10,7 @@ from itertools import groupby
 
 import polars as pl
 
+from platform_assets.compute.expected import expected
 from platform_assets.compute.reasons import strongest
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.models import DECISION, INTERVAL, Predictions
@@ -138,9 +139,20 @@ def _predict(
         "in sample": int(scored.get_column("in_sample").sum()),
         "mean probability": scored.get_column("probability").mean(),
     }
+    facts |= _if_calibrated(scored)
     if DECISION in said.columns:
         facts[_TO_ACT_ON] = int(scored.get_column(DECISION).sum())
     return publish(platform, catalogue, predictions, scored, days, run, inputs, checks=[check, parity], facts=facts)
+
+
+def _if_calibrated(scored: pl.DataFrame) -> dict[str, object]:
+    """What to expect of the rows out of sample before any label is in, if the probabilities are calibrated."""
+    fair = scored.filter(~pl.col("in_sample")).get_column("probability").drop_nulls()
+    if fair.is_empty() or not fair.is_between(0, 1).all():
+        return {}
+    due = expected(fair.to_numpy())
+    told = {"AUC": due.auc, "log loss": due.log_loss, "Brier score": due.brier}
+    return {f"expected {name} (if calibrated)": value for name, value in told.items()}
 
 
 def _every_row_scored(scored: pl.DataFrame, *, rows: int) -> CheckResult:

@@ -11,6 +11,7 @@ from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model, Outcomes, Predictions
 from platform_assets.declarations.monitor import Monitor
 from platform_assets.declarations.names import asset_name, table_folder
+from platform_assets.declarations.performance import PerformanceMonitor
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.tables import FeatureGroup, Label, Source
 from platform_assets.declarations.times import Days, Monthly
@@ -22,6 +23,7 @@ from platform_assets.pipelines.drift import watch
 from platform_assets.pipelines.feature import compute_features, compute_labels, compute_view, ingest
 from platform_assets.pipelines.inference import predict
 from platform_assets.pipelines.monitoring import judge_predictions
+from platform_assets.pipelines.performance.watch import watch_performance
 from platform_assets.pipelines.promotion import promote
 from platform_assets.pipelines.run import Materialization, Platform, Run
 from platform_assets.pipelines.stretches import in_stretches
@@ -84,6 +86,7 @@ def _dispatch(
         Backtest: backtest,
         Outcomes: judge_predictions,
         Monitor: watch,
+        PerformanceMonitor: watch_performance,
     }
     for kind, pipeline in daily.items():
         if isinstance(declaration, kind):

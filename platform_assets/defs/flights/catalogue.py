@@ -13,6 +13,7 @@ from platform_assets.defs.flights.view import (
     late_arrival_drift,
     late_arrival_model,
     late_arrival_outcomes,
+    late_arrival_performance,
     late_arrival_predictions,
     late_arrival_promotion,
     late_arrivals,
@@ -39,5 +40,6 @@ CATALOGUE = Catalogue(
         late_arrival_predictions,
         late_arrival_outcomes,
         late_arrival_drift,
+        late_arrival_performance,
     ],
 )

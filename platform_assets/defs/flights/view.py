@@ -11,6 +11,7 @@ from platform_assets.compute.windows import minutes
 from platform_assets.declarations.backtest import Backtest
 from platform_assets.declarations.models import Costs, LightGBM, Logistic, Model, Outcomes, Predictions
 from platform_assets.declarations.monitor import Monitor, TrainedOn
+from platform_assets.declarations.performance import PerformanceMonitor
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.times import before, within
 from platform_assets.declarations.views import TimeSplit, TrainingDataset, feature_view
@@ -208,6 +209,17 @@ late_arrival_outcomes = Outcomes(
     name="late_arrival_outcomes",
     description="Each prediction beside what came of the flight, once that is known.",
     predictions=late_arrival_predictions,
+    freshness=within(hours=60),
+    owners=_OWNERS,
+    tags=_TAGS,
+)
+
+late_arrival_performance = PerformanceMonitor(
+    name="late_arrival_performance",
+    description="How good the predictions were once the flights had landed, beside what their probabilities let expect. "
+    "Thresholds are learned from the report of each version, which for 2013 are the very days that are watched.",
+    of=late_arrival_outcomes,
+    slices=["carrier", "origin"],
     freshness=within(hours=60),
     owners=_OWNERS,
     tags=_TAGS,
