@@ -209,7 +209,7 @@ PUBLIC: dict[ModuleType, set[str]] = {
     stretches: {"in_stretches", "stretches", "machine_memory"},
     staleness: {"staleness", "Staleness", "up_to_date", "rows_by_day", "say_days"},
     pipelines_drift: {"Learned", "watch", "learn_thresholds"},
-    incidents: {"since_when", "lasting", "furthest", "say_moved", "since_facts"},
+    incidents: {"lasting", "furthest", "say_moved", "since_facts"},
     performance_watch: {"watch_performance"},
     performance_windows: {"Cut", "cuts", "slice_columns", "title_of"},
     performance_thresholds: {"thresholds_of"},
