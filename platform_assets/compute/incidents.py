@@ -86,7 +86,7 @@ def _of_one_column(windows: dict[date, int]) -> list[tuple[date, date]]:
     runs: list[tuple[date, date]] = []
     lasts: date | None = None  # the last day above a threshold of the run that is open
     for day in sorted(windows):
-        if lasts is not None and day < lasts + QUIET * ONE_DAY:
+        if lasts is not None and day <= lasts + QUIET * ONE_DAY:
             runs[-1] = (runs[-1][0], day)
             lasts = day
             continue
