@@ -246,7 +246,7 @@ PUBLIC: dict[ModuleType, set[str]] = {
         "facts_of",
     },
     pipelines_drift: {"Learned", "watch", "learn_thresholds", "kept_reference"},
-    incidents: {"since_when", "lasting", "furthest", "say_moved", "since_facts"},
+    incidents: {"lasting", "furthest", "say_moved", "since_facts"},
     performance_watch: {"watch_performance"},
     performance_windows: {"Cut", "cuts", "slice_columns", "title_of"},
     performance_thresholds: {"thresholds_of"},

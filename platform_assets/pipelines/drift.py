@@ -78,13 +78,13 @@ def watch(platform: Platform, catalogue: Catalogue, monitor: Monitor, days: Days
     needed = _days_needed(monitor, days)
     profiles = _profiles(platform, catalogue, monitor, inputs, needed, run)
     rows = _judged(monitor, _measured(monitor, days, profiles, learned), learned)
-    drifting = lasting(platform, catalogue, monitor, days, rows.filter("alarmed").select(DAY, "column"))
+    drifting = lasting(platform, catalogue, monitor, days, rows.filter("alarmed"))
     newest = rows.filter(pl.col(DAY) == days.last).with_columns((pl.col("value") / pl.col("threshold")).alias("times"))
     moved = furthest(newest)
     worst = [found for found in moved if found[0] in drifting]
     facts = {
         "columns": len(learned.reference),
-        "columns above a threshold": len(drifting),
+        "columns that drift": len(drifting),
         "deaf thresholds": int(learned.thresholds.get_column("deaf").sum()),
         "columns of too few values": newest.filter("too_few").get_column("column").n_unique(),
         "reference": f"{monitor.reference.settled}",
@@ -273,13 +273,12 @@ def _shown_days(
 
 
 def _no_drift(days: Days, columns: int, worst: Sequence[Moved], drifting: dict[str, date]) -> CheckResult:
-    said = f"None of {columns} columns is further from the reference on {days.last} than unchanged days are."
-    facts: dict[str, object] = {"columns": columns, "columns above a threshold": len(drifting)}
+    said = f"None of {columns} columns drifts on {days.last}."
+    facts: dict[str, object] = {"columns": columns, "columns that drift": len(drifting)}
     if drifting:
         moved = say_moved([(f"{found[0]} since {drifting[found[0]]}", *found[1:]) for found in worst])
-        verb = "are" if len(drifting) > 1 else "is"
-        said = (
-            f"{len(drifting)} of {columns} columns {verb} further from the reference than unchanged days are: {moved}."
-        )
+        verb = "have" if len(drifting) > 1 else "has"
+        said = f"{len(drifting)} of {columns} columns {verb} been further from the reference than unchanged days are"
+        said += f": {moved}." if moved else ", and of too few values since."
     facts |= since_facts(worst, drifting, what="column")
     return CheckResult(name=NO_DRIFT, passed=not drifting, description=said, blocking=False, facts=facts)

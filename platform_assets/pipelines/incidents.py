@@ -1,4 +1,4 @@
-"""Since when what a monitor watches is above a threshold: an incident is told once while it lasts.
+"""Which incidents last, of what a monitor watches: each is told once.
 
 Drift and performance share it: both write a day, a column (or a slice) and `alarmed`.
 """
@@ -10,6 +10,7 @@ from datetime import date
 
 import polars as pl
 
+from platform_assets.compute.incidents import alarms_of, spells
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.monitor import Monitor
 from platform_assets.declarations.names import DAY, table_folder
@@ -18,33 +19,13 @@ from platform_assets.declarations.times import ONE_DAY, Days
 from platform_assets.pipelines.run import Platform
 
 SINCE = "since "
-"""What the facts of a check are called that tell what began to be above a threshold on a day: each is an incident."""
+"""What the facts of a check are called that tell what began to drift together: each is an incident."""
 
 Moved = tuple[str, str, int, float]
 """A column (or a slice), the measure that is furthest above its threshold, its window, and how many times that is."""
 
-_LOOK_BACK = 60  # days that are at first looked at
 _SHOWN = 3
-
-
-def since_when(alarmed: pl.DataFrame, *, on: date) -> dict[str, date]:
-    """By column that is above a threshold on a day the first of its unbroken days above one.
-
-    Args:
-        alarmed: a row for each day, column and measure above its threshold (`day`, `column`).
-        on: the day.
-    """
-    found: dict[str, set[date]] = {}
-    for day, column in alarmed.select(DAY, "column").unique().iter_rows():
-        found.setdefault(column, set()).add(day)
-    begun = {}
-    for column, days in sorted(found.items()):
-        if on in days:
-            first = on
-            while first - ONE_DAY in days:
-                first -= ONE_DAY
-            begun[column] = first
-    return begun
+_REMEMBERED = 366 * ONE_DAY
 
 
 def lasting(
@@ -56,30 +37,28 @@ def lasting(
     *,
     column: pl.Expr = pl.col("column"),  # noqa: B008 - an expression is a value
 ) -> dict[str, date]:
-    """By column that is above a threshold on the last of `days` since when: as far back as that goes.
+    """By column that drifts on the last of `days` the day on which its incident began.
+
+    Which days are one incident follows from what was above a threshold before, or the name of an incident that lasts
+    would change, and it would be told again. A year of that is read, however long the history is.
 
     Args:
         platform: where the monitor's table lies.
         catalogue: what is declared.
         monitor: whose table it is.
         days: the days that were just measured, which the table need not have.
-        alarmed: what was above a threshold on them (`day`, `column`).
+        alarmed: what was above a threshold on them (`day`, `column`, `window`).
         column: how the table's own rows name what `alarmed` calls `column`.
     """
-    folder, first, back = table_folder(catalogue.name, monitor.name), monitor.partitions.first, _LOOK_BACK
-    found = since_when(alarmed, on=days.last)
-    if platform.lake.version(folder) is None:
-        return found
-    earliest = days.first
-    while earliest > first and earliest in found.values():
-        earliest = max(days.first - back * ONE_DAY, first)
-        late = Days(earliest, days.first - ONE_DAY)
+    folder = table_folder(catalogue.name, monitor.name)
+    first = max(monitor.partitions.first, days.first - _REMEMBERED)
+    if days.first > first and platform.lake.version(folder) is not None:
         with platform.lake.reading(folder):
-            held = platform.lake.scan(folder, days=late).filter("alarmed")
-            before = held.select(DAY, column.alias("column")).collect()
-        found = since_when(pl.concat([before, alarmed]), on=days.last)
-        back *= 2
-    return found
+            held = platform.lake.scan(folder, days=Days(first, days.first - ONE_DAY)).filter("alarmed")
+            before = held.select(DAY, column.alias("column"), "window").collect()
+        alarmed = pl.concat([before, alarmed.select(before.columns)])
+    found = spells(alarms_of(alarmed))
+    return {spell.column: spell.incident for spell in sorted(found, key=lambda s: s.column) if spell.drifts(days.last)}
 
 
 def furthest(newest: pl.DataFrame) -> list[Moved]:
@@ -104,9 +83,11 @@ def say_moved(found: Sequence[Moved]) -> str:
 
 
 def since_facts(worst: Sequence[Moved], begun: Mapping[str, date], *, what: str) -> dict[str, object]:
-    """A fact for each day on which columns (`what`, in the singular) began to be above a threshold."""
+    """A fact for each incident of columns (`what`, in the singular), under the day on which it began."""
     facts: dict[str, object] = {}
     for first in sorted(set(begun.values())):
-        found = [moved for moved in worst if begun[moved[0]] == first]
-        facts[f"{SINCE}{first}"] = f"{len(found)} {what}{'s' if len(found) > 1 else ''}: {say_moved(found)}"
+        count = sum(incident == first for incident in begun.values())
+        # A column of too few values today drifts on, though nothing tells how far it moved.
+        moved = say_moved([moved for moved in worst if begun[moved[0]] == first]) or "too few values to say how far"
+        facts[f"{SINCE}{first}"] = f"{count} {what}{'s' if count > 1 else ''}: {moved}"
     return facts

@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime
 
 import polars as pl
 
+from platform_assets.compute.incidents import Spell, spells
 from platform_assets.declarations.catalogue import Catalogue, calendar
 from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model
@@ -86,12 +87,12 @@ class Moved:
 
 @dataclass(frozen=True, kw_only=True)
 class Alarms:
-    """What began to alarm on one day and the unbroken days it lasted: one incident.
+    """What began to drift together and how long it lasted: one incident, as `compute.incidents` has it.
 
     Attributes:
         monitor: the asset.
         days: from the day it began to the last on which any of it alarmed.
-        is_over: whether the monitor has watched a later day.
+        is_over: whether none of it drifts on the newest day that was watched.
         moved: all of it, furthest first.
     """
 
@@ -179,10 +180,7 @@ def is_watching(declaration: Declaration) -> bool:
 def alarms(
     platform: Platform, catalogue: Catalogue, monitor: Declaration, *, until: date | None = None
 ) -> list[Alarms]:
-    """The incidents of a monitor, oldest first, as they stood after the day `until`.
-
-    The unbroken days of a column are one incident, as are columns that begin together.
-    """
+    """The incidents of a monitor, oldest first, as they stood after the day `until`."""
     folder = table_folder(catalogue.name, monitor.name)
     if platform.lake.version(folder) is None:
         return []
@@ -190,21 +188,22 @@ def alarms(
         rows = _labelled(monitor, platform.lake.scan(folder).filter(ALARMED)).collect()
     watched = {day for day in platform.lake.days(folder) if until is None or day <= until}
     rows = rows if until is None else rows.filter(pl.col(DAY) <= until)
-    begun: dict[date, list[tuple[Days, Moved]]] = {}
-    for (name,), part in rows.group_by("name", maintain_order=True):
-        for days in day_ranges(set(part.get_column(DAY))):
-            inside = part.filter(pl.col(DAY).is_between(days.first, days.last))
-            furthest = inside.sort("times", "said", descending=[True, False], nulls_last=True).row(0, named=True)
-            times = furthest["times"]
-            far = "" if times is None else f", {times:.1f} times its threshold"
-            moved = Moved(name=str(name), said=f"{name} ({furthest['said']}{far})", times=times)
-            begun.setdefault(days.first, []).append((days, moved))
-    asset, found = asset_name(catalogue.name, monitor.name), []
+    found = spells(rows.select(DAY, "name", "window").unique().iter_rows())
+    begun: dict[date, list[tuple[Spell, Moved]]] = {}
+    for spell in found:
+        inside = rows.filter(pl.col("name") == spell.column, pl.col(DAY).is_between(spell.first, spell.last))
+        furthest = inside.sort("times", "said", descending=[True, False], nulls_last=True).row(0, named=True)
+        times = furthest["times"]
+        far = "" if times is None else f", {times:.1f} times its threshold"
+        moved = Moved(name=spell.column, said=f"{spell.column} ({furthest['said']}{far})", times=times)
+        begun.setdefault(spell.incident, []).append((spell, moved))
+    asset, told = asset_name(catalogue.name, monitor.name), []
     for first, parts in sorted(begun.items()):
-        days = Days(first, max(days.last for days, _ in parts))
+        days = Days(first, max(spell.last for spell, _ in parts))
         moved = sorted((one for _, one in parts), key=lambda one: (-(one.times or 0.0), one.name))
-        found.append(Alarms(monitor=asset, days=days, is_over=max(watched) > days.last, moved=moved))
-    return found
+        is_over = not any(spell.drifts(max(watched)) for spell, _ in parts)
+        told.append(Alarms(monitor=asset, days=days, is_over=is_over, moved=moved))
+    return told
 
 
 def as_table(events: Sequence[Event], *, most: int = 40) -> pl.DataFrame:
@@ -337,6 +336,7 @@ def _labelled(monitor: Declaration, rows: pl.LazyFrame) -> pl.LazyFrame:
     window = pl.format("over {} d", "window") if "window" in columns else pl.lit("")
     return rows.select(
         DAY,
+        pl.col("window") if "window" in columns else pl.lit(1, pl.Int64).alias("window"),
         pl.concat_str(pl.col(what).cast(pl.String), separator=" ", ignore_nulls=True).alias("name"),
         pl.concat_str(*how, window, separator=" ", ignore_nulls=True).alias("said"),
         pl.when(pl.col("threshold") > 0).then(value / pl.col("threshold")).alias("times"),

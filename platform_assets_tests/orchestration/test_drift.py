@@ -66,7 +66,7 @@ def test_dagster_makes_the_same_table_as_a_direct_call(watching: Deployment, tmp
     assert event.asset_materialization is not None
     shown = event.asset_materialization.metadata
     assert "data:image/png;base64" in str(shown["furthest columns"].value)
-    assert shown["columns above a threshold"].value == 1
+    assert shown["columns that drift"].value == 1
 
 
 def test_drift_is_told_once_while_it_lasts_and_anew_when_it_comes_again(watching: Deployment) -> None:

@@ -82,18 +82,20 @@ def test_an_unchanged_shop_raises_no_alarm(quiet_shop: Platform, name: str) -> N
 def test_another_unit_is_told_on_the_day_it_comes(there: Platform, name: str) -> None:
     days = Days(CHANGED, LAST)
     change_unit(there, *days)
-    made = make(there, name, Days(CHANGED, CHANGED))
+    # Where single days are all that is looked at, the second of them tells.
+    told = CHANGED if name == "order_drift" else CHANGED + ONE_DAY
+    made = make(there, name, Days(CHANGED, told))
     found = rows(there, name).filter("alarmed")
-    assert set(found.select("day", "column").iter_rows()) == {(CHANGED, "amount_cents")}
+    assert set(found.select("day", "column").iter_rows()) == {(day, "amount_cents") for day in Days(CHANGED, told)}
     check = no_drift(made)
     assert not check.passed
     assert not check.blocking
-    assert check.description.startswith("1 of 4 columns is further from the reference than unchanged days are: ")
-    assert f"amount_cents since {CHANGED} (" in check.description
+    assert check.description.startswith("1 of 4 columns has been further from the reference than unchanged days are: ")
+    assert f"amount_cents since {told} (" in check.description
 
-    made = make(there, name, Days(CHANGED + ONE_DAY, LAST))
-    assert f"amount_cents since {CHANGED} (" in no_drift(made).description
-    assert made.facts["columns above a threshold"] == 1
+    made = make(there, name, Days(told + ONE_DAY, LAST))
+    assert f"amount_cents since {told} (" in no_drift(made).description
+    assert made.facts["columns that drift"] == 1
     assert all(png.startswith(b"\x89PNG") for png in made.pictures.values())
     assert set(made.pictures) == {"drift by column and day", "furthest columns"}
 
@@ -105,7 +107,7 @@ def test_since_when_is_told_however_long_ago_that_was(there: Platform, monkeypat
     change_unit(there, *days)
     make(there, "order_drift", Days(days.first, LAST - ONE_DAY))
     told = no_drift(make(there, "order_drift", Days(LAST, LAST)))
-    assert [title for title in told.facts if title.startswith(drift.SINCE)] == [f"since {days.first}"]
+    assert [title for title in told.facts if title.startswith("since ")] == [f"since {days.first}"]
     change_unit(there, *monitored.WATCHED)
     make(there, "order_drift", Days(monitored.WATCHED.first, LAST - ONE_DAY))
     told = no_drift(make(there, "order_drift", Days(LAST, LAST)))
@@ -119,9 +121,7 @@ def test_what_was_corrected_is_quiet_again(there: Platform) -> None:
     make(there, "orders", Days(LAST, LAST))
     made = make(there, "order_drift", Days(LAST, LAST))
     assert no_drift(made).passed
-    assert no_drift(made).description == (
-        f"None of 4 columns is further from the reference on {LAST} than unchanged days are."
-    )
+    assert no_drift(made).description == (f"None of 4 columns drifts on {LAST}.")
 
 
 def measured_of_rows(there: Platform, column: str, current: Days, reference: Days) -> dict[str, float | None]:

@@ -51,7 +51,7 @@ def watch_performance(
     thresholds, without = thresholds_of(platform, catalogue, monitor, versions, inputs, run)
     made = list(cuts(monitor, decided, days, first=monitor.partitions.first))
     rows = _compared([row for cut in made for row in _measured(monitor, cut)], thresholds)
-    alarmed = rows.filter("alarmed").select(DAY, _TITLE.alias("column"))
+    alarmed = rows.filter("alarmed").select(DAY, _TITLE.alias("column"), "window")
     begun = lasting(platform, catalogue, monitor, days, alarmed, column=_TITLE)
     newest = rows.filter(pl.col(DAY) == days.last)
     whole = [cut for cut in made if cut.day == days.last and cut.sliced_by == ALL]
@@ -59,7 +59,7 @@ def watch_performance(
     facts = {
         "model versions": _say_versions(longest),
         **_facts(newest, longest.window),
-        "slices above a threshold": len(begun),
+        "slices worse than expected": len(begun),
         "slices of too few rows": _left_out(monitor, longest),
         "thresholds learned from": _say_learned(monitor),
     }
@@ -230,10 +230,10 @@ def _as_expected(days: Days, newest: pl.DataFrame, begun: dict[str, date], witho
     told = newest.with_columns(_TITLE.alias("column"), (pl.col("excess") / pl.col("threshold")).alias("times"))
     compared = told.filter(pl.col("threshold").is_not_null() & pl.col("excess").is_not_null())
     worst = [moved for moved in furthest(told) if moved[0] in begun]
-    facts: dict[str, object] = {"measures compared": len(compared), "slices above a threshold": len(begun)}
+    facts: dict[str, object] = {"measures compared": len(compared), "slices worse than expected": len(begun)}
     if begun:
         named = [(f"{moved[0]} since {begun[moved[0]]}", *moved[1:]) for moved in worst]
-        said = f"Worse than the probabilities let expect: {say_moved(named)}."
+        said = f"Worse than the probabilities let expect: {say_moved(named) or 'too few rows to say by how much'}."
     elif without:
         said = f"Nothing tells what is too much: {'; '.join(without)}."
     elif compared.is_empty():
