@@ -224,7 +224,8 @@ def _work_done(contest: Contest, size: str) -> str:
 
 
 def _told(command: Sequence[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    silent = os.environ | peers.SILENT
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=silent)
     if done.returncode:
         msg = f"{' '.join(command[2:])} failed:\n{done.stderr.strip()[-2000:]}"
         raise SystemExit(msg)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -126,6 +127,6 @@ def test_peers_agree(name: str, tmp_path: Path) -> None:
     work_alone(contest, tmp_path, str(contest.truth))
     for contender in (name for name, who in contest.contenders.items() if who.peer and name != "Feast on DuckDB"):
         command = [peers.python(), "-m", contest.module, "--one", tmp_path, contender]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=peers.ROOT)
+        done = subprocess.run(command, capture_output=True, text=True, cwd=peers.ROOT, env=os.environ | peers.SILENT)
         assert done.returncode == 0, done.stderr[-2000:]
         assert json.loads(done.stdout.splitlines()[-1])["wrong"] <= tolerance, contender
