@@ -14,6 +14,8 @@ Record = Mapping[str, Any]
 
 FOLDER = ROOT / "benchmarks" / "results"
 CHART = "ratios.png"
+ROUNDING = 1e-9
+"""How far answers in floating point may be from the truth and yet be the same."""
 BEGIN, END = "<!-- performance: written by make bench -->", "<!-- performance ends -->"
 
 
@@ -81,12 +83,16 @@ def draw(found: Sequence[Record], path: Path) -> None:
         panel.axvline(1, color="0.6", linewidth=1)
         panel.hlines(range(len(figures)), 1, ratios, color="0.8", linewidth=2, zorder=1)
         panel.scatter(
-            ratios, range(len(figures)), s=26, color=["C1" if f["wrong"] else "C0" for f in figures], zorder=2
+            ratios,
+            range(len(figures)),
+            s=26,
+            color=["C1" if (f["wrong"] or 0) > ROUNDING else "C0" for f in figures],
+            zorder=2,
         )
         for height, ratio in enumerate(ratios):
             beside = (6, "left") if ratio >= 1 else (-6, "right")
             panel.annotate(
-                f"{ratio:.2f}",
+                f"{ratio:.3g}",
                 (ratio, height),
                 (beside[0], 0),
                 textcoords="offset points",
@@ -96,8 +102,11 @@ def draw(found: Sequence[Record], path: Path) -> None:
             )
         panel.set_yticks(range(len(figures)), [f["contender"] for f in figures], fontsize=8)
         panel.set_ylim(-0.7, len(figures) - 0.3)
-        panel.set_title(record["benchmark"], loc="left", fontsize=9, fontweight="bold")
+        bases = {f["against"] for f in figures}
+        against = f", against {bases.pop()}" if len(bases) == 1 else ""
+        panel.set_title(f"{record['benchmark']}{against}", loc="left", fontsize=9, fontweight="bold")
         panel.set_xscale("log")
+        panel.xaxis.set_major_formatter("{x:g}")
         panel.margins(x=0.12)
         panel.grid(axis="x", color="0.92")
         panel.set_axisbelow(True)
