@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 VENV ?= .venv
 # How much `make bench` works on: small, default or large.
 SIZE ?= default
+# What `make bench` runs beside, in an environment of its own.
+PEERS := .venv-peers
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
@@ -26,8 +28,8 @@ test: $(STAMP)  ## the tests
 test-slow: $(STAMP)  ## the long loops over faults and generated data, and the README's commands
 	@$(BIN)/python -m pytest -m slow
 
-bench: $(STAMP)  ## joins, scoring and drift beside what one would use instead
-	@for work in point_in_time scoring profiles training upserts days orchestration; do $(BIN)/python -m benchmarks.$$work --size $(SIZE) && echo || exit 1; done
+bench: $(STAMP) $(PEERS)/.installed  ## each work beside what one would use instead
+	@$(BIN)/python -m benchmarks --size $(SIZE)
 
 check: lint test  ## format, lint, types, tests
 
@@ -43,9 +45,11 @@ format: $(STAMP)  ## lay out the code
 lock: $(STAMP)  ## pin everything anew, with hashes and without hosts
 	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-strip-extras --no-header --quiet -o requirements.lock
+	@$(BIN)/uv pip compile benchmarks/peers.in --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-strip-extras --no-header --quiet -o benchmarks/peers.lock
 
 clean:  ## remove the environment and what tools left behind
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(STAMP): requirements.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not installed; install Python 3.11, or name yours with PYTHON=..."; exit 1; }
@@ -55,3 +59,9 @@ $(STAMP): requirements.lock pyproject.toml
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --editable .
 	@touch $(STAMP)
+
+$(PEERS)/.installed: benchmarks/peers.lock | $(STAMP)
+	@echo "making the environment of the peers in $(PEERS)"
+	@$(PYTHON) -m venv $(PEERS)
+	@VIRTUAL_ENV=$(CURDIR)/$(PEERS) $(BIN)/uv pip install --quiet --require-hashes -r benchmarks/peers.lock
+	@touch $@

@@ -19,9 +19,12 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from benchmarks import peers
 
 Work = Callable[[], Any]
 
@@ -37,12 +40,14 @@ class Contender:
         times: how often the work is done in one process; its figures are for one.
         judged: whether its answer is compared with the truth.
         base: the contender that its processor time is told against; that of the contest when None.
+        peer: whether it runs in the environment of `peers`; left out, and said so, where that is missing.
     """
 
     ready: Callable[[Path], Work]
     times: int = 1
     judged: bool = True
     base: str | None = None
+    peer: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +89,8 @@ class Figures:
         processor: seconds of all threads together.
         peak: memory of its process at most, in GB.
         spread: of wall time, largest less smallest, over the median.
-        ratio: processor time over that of the base.
+        ratio: processor time over that of `against`.
+        against: the contender that it is told against.
         wrong: how wrong its answers are; None where nothing was compared.
     """
 
@@ -94,20 +100,25 @@ class Figures:
     peak: float
     spread: float
     ratio: float
+    against: str
     wrong: float | None
 
 
 def hold(contest: Contest, *, size: str) -> list[Figures]:
     """Let every contender run in turn, and say what each took."""
     repeat = contest.sizes[size]["repeat"]
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in contest.contenders}
-    order = sorted(contest.contenders, key=lambda name: name != contest.truth)
+    here = [name for name, contender in contest.contenders.items() if peers.are_installed() or not contender.peer]
+    if absent := [name for name in contest.contenders if name not in here]:
+        print(f"left out, since .venv-peers is missing (make bench makes it): {', '.join(absent)}", file=sys.stderr)
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in here}
+    order = sorted(here, key=lambda name: name != contest.truth)
     with tempfile.TemporaryDirectory() as folder:
         # In a process of its own: a process begins with the peak of the one that started it.
         _told([sys.executable, "-m", contest.module, "--size", size, "--make", folder])
         for _ in range(repeat):
             for name in order:
-                said = _told([sys.executable, "-m", contest.module, "--one", folder, name])
+                python = str(peers.python()) if contest.contenders[name].peer else sys.executable
+                said = _told([python, "-m", contest.module, "--one", folder, name])
                 found[name].append(json.loads(said.splitlines()[-1]))
     figures = []
     for name, each in found.items():
@@ -122,6 +133,7 @@ def hold(contest: Contest, *, size: str) -> list[Figures]:
                 peak=peak,
                 spread=(max(walls) - min(walls)) / wall,
                 ratio=processor / statistics.median(f["processor"] for f in found[base]),
+                against=base,
                 wrong=None if wrong is None else max(f["wrong"] for f in each),
             )
         )
@@ -144,33 +156,44 @@ def work_alone(contest: Contest, root: Path, name: str) -> dict[str, float | Non
     return {"wall": wall / contender.times, "processor": processor / contender.times, "peak": peak, "wrong": wrong}
 
 
-def as_markdown(contest: Contest, size: str, figures: Sequence[Figures]) -> str:
-    """The figures as a table, under what was done."""
-    numbers = {name: f"{value:,}" for name, value in contest.sizes[size].items()}
-    bases = {contender.base or contest.base for contender in contest.contenders.values()}
-    against = f"against {contest.base}" if len(bases) == 1 else "ratio"
+def as_markdown(record: Mapping[str, Any]) -> str:
+    """A record's figures as a table, under what was done."""
+    bases = {f["against"] for f in record["figures"]}
+    against = f"against {bases.pop()}" if len(bases) == 1 else "ratio"
     lines = [
-        f"{contest.work.format(**numbers)}, median of {numbers['repeat']}",
+        record["work"],
         "",
-        f"| | wall s | spread | processor s | {against} | peak GB | {contest.wrong_is} |",
+        f"| | wall s | spread | processor s | {against} | peak GB | {record['wrong_is']} |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
-    for f in figures:
-        wrong = "" if f.wrong is None else f"{f.wrong:,}" if isinstance(f.wrong, int) else f"{f.wrong:.5f}"
-        cells = (_short(f.wall), f"{f.spread:.0%}", _short(f.processor), f"{f.ratio:.2f}", f"{f.peak:.2f}", wrong)
-        lines.append(f"| {f.contender} | {' | '.join(cells)} |")
+    for f in record["figures"]:
+        wrong = "" if f["wrong"] is None else f"{f['wrong']:,}" if isinstance(f["wrong"], int) else f"{f['wrong']:.5f}"
+        took = (short(f["wall"]), f"{f['spread']:.0%}", short(f["processor"]))
+        lines.append(f"| {f['contender']} | {' | '.join(took)} | {f['ratio']:.2f} | {f['peak']:.2f} | {wrong} |")
     return "\n".join(lines)
 
 
 def as_record(contest: Contest, size: str, figures: Sequence[Figures]) -> dict[str, Any]:
-    """The same as JSON has it, with the machine and the versions."""
+    """The figures as JSON has them, with what was done, the day, the machine and the versions."""
     return {
         "benchmark": contest.module.rpartition(".")[2],
+        "work": _work_done(contest, size),
+        "wrong_is": contest.wrong_is,
+        "measured": datetime.now(UTC).date().isoformat(),
         "size": size,
         "sizes": dict(contest.sizes[size]),
         "figures": [asdict(f) for f in figures],
-        "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()},
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+        "machine": {
+            "system": platform.system(),
+            "processor": platform.machine(),
+            "cores": os.cpu_count(),
+            "memory_gb": _memory(),
+        },
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in LIBRARIES},
+            **peers.versions(),
+        },
     }
 
 
@@ -189,21 +212,32 @@ def main(contest: Contest, description: str) -> None:
         sizes = {name: value for name, value in contest.sizes[chosen.size].items() if name != "repeat"}
         contest.make(Path(chosen.make), **sizes)
         return
-    figures = hold(contest, size=chosen.size)
-    print(as_markdown(contest, chosen.size, figures))
+    record = as_record(contest, chosen.size, hold(contest, size=chosen.size))
+    print(as_markdown(record))
     if chosen.json:
-        chosen.json.write_text(json.dumps(as_record(contest, chosen.size, figures), indent=2) + "\n")
+        chosen.json.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _work_done(contest: Contest, size: str) -> str:
+    numbers = {name: f"{value:,}" for name, value in contest.sizes[size].items()}
+    return f"{contest.work.format(**numbers)}, median of {numbers['repeat']}"
 
 
 def _told(command: Sequence[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    silent = os.environ | peers.SILENT
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=silent)
     if done.returncode:
         msg = f"{' '.join(command[2:])} failed:\n{done.stderr.strip()[-2000:]}"
         raise SystemExit(msg)
     return done.stdout
 
 
-def _short(seconds: float) -> str:
+def _memory() -> int:
+    """Of the machine, in whole GB."""
+    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9)
+
+
+def short(seconds: float) -> str:
     return (
         f"{seconds:.2f}"
         if seconds >= 0.1

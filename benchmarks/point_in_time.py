@@ -113,6 +113,64 @@ def duckdb_asof(root: Path, spine: pl.DataFrame) -> pl.DataFrame:
     return connection.sql(f"SELECT spine.*, {values} FROM spine {joins} ORDER BY row").pl()
 
 
+def feast_in(root: Path, *, known_then: bool) -> Join:
+    """The groups as feature views over the tables' files, in a registry of this process, and the join over them.
+
+    Feast takes the newest event whenever it became known, unless it is told to look at the created time. It reads
+    Delta through an extension that DuckDB downloads at run time; the files of tables without removals are the same.
+    """
+    from tempfile import mkdtemp
+
+    import feast
+    from feast.data_format import ParquetFormat
+    from feast.infra.offline_stores.duckdb import DuckDBOfflineStoreConfig
+    from feast.types import Float64
+
+    folder = mkdtemp(dir=root)
+    store = feast.FeatureStore(
+        config=feast.RepoConfig(
+            project="peers",
+            provider="local",
+            registry=f"{folder}/registry.db",
+            offline_store=DuckDBOfflineStoreConfig(),
+            online_store=None,
+            entity_key_serialization_version=3,
+        )
+    )
+    entity = feast.Entity(name="entity", value_type=feast.ValueType.INT64)
+    views = [
+        feast.FeatureView(
+            name=f"g{number}",
+            entities=[entity],
+            ttl=None,
+            schema=[feast.Field(name=f"g{number}_v{n}", dtype=Float64) for n in range(VALUES)],
+            source=feast.FileSource(
+                path=str(root / f"g{number}" / "*.parquet"),
+                file_format=ParquetFormat(),
+                timestamp_field="event_time",
+                created_timestamp_column="known_at",
+            ),
+        )
+        for number in range(GROUPS)
+    ]
+    store.apply([entity, *views])
+    asked = [f"g{number}:g{number}_v{n}" for number in range(GROUPS) for n in range(VALUES)]
+
+    def join(_: Path, spine: pl.DataFrame) -> pl.DataFrame:
+        rows = spine.rename({"prediction_time": "event_timestamp"}).to_pandas()
+        found = store.get_historical_features(rows, asked, filter_by_created_timestamp=known_then).to_arrow()
+        return pl.DataFrame(found).rename({"event_timestamp": "prediction_time"}).sort("row")
+
+    return join
+
+
+def feast_contender(*, known_then: bool) -> Contender:
+    def ready(root: Path) -> Work:
+        return contender(feast_in(root, known_then=known_then)).ready(root)
+
+    return Contender(ready=ready, peer=True)
+
+
 def contender(join: Join, spine_name: str = "spine") -> Contender:
     """Read the spine, and join once on a tenth of it, so that what is compiled on first use does not count."""
 
@@ -150,6 +208,8 @@ CONTEST = Contest(
         "Polars join_asof": contender(polars_asof),
         "pandas merge_asof": contender(pandas_asof),
         "DuckDB ASOF": contender(duckdb_asof),
+        "Feast on DuckDB": feast_contender(known_then=False),
+        "Feast on DuckDB, by created time": feast_contender(known_then=True),
         "point_in_time_joins, 1,000 questions in a week": contender(ours, "week"),
         "the same with max_age of 7 days": contender(lambda root, spine: ours(root, spine, max_age_days=7), "week"),
     },

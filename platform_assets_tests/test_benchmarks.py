@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from benchmarks import days, orchestration, training, upserts
+from benchmarks import contest as contest_module
+from benchmarks import days, orchestration, peers, point_in_time, profiles, results, training, upserts
+from benchmarks.__main__ import WORKS
 from benchmarks.contest import Contest, work_alone
 
 TINY = {
@@ -48,3 +53,80 @@ def sizes_of(contest: Contest) -> list[set[str]]:
 def test_every_size_tells_the_same_things(name: str) -> None:
     contest, sizes = TINY[name]
     assert sizes_of(contest) == [{*sizes, "repeat"}] * 3
+
+
+FIGURES = {"wall": 1.0, "processor": 1.5, "peak": 0.2, "spread": 0.1, "against": "ours"}
+RECORD = {
+    "benchmark": "joins",
+    "work": "Joining, median of 3",
+    "wrong_is": "wrong rows",
+    "measured": "2026-11-27",
+    "figures": [
+        {**FIGURES, "contender": "ours", "ratio": 1.0, "wrong": None},
+        {**FIGURES, "contender": "a peer", "ratio": 12.5, "wrong": 1_234},
+    ],
+    "machine": {"cores": 2, "processor": "x86_64", "memory_gb": 24},
+    "versions": {"python": "3.11.9"},
+}
+
+
+def test_the_readme_tells_what_was_measured() -> None:
+    readme = (results.ROOT / "README.md").read_text()
+    assert results.with_section(readme, results.records()) == readme
+    told = results.FOLDER / "README.md"
+    assert not results.records() or told.read_text() == results.tables(results.records())
+
+
+def test_a_section_is_replaced_by_what_is_kept() -> None:
+    readme = f"# Title\n{results.BEGIN}\nold\n{results.END}\n## Next\n"
+    told = results.with_section(readme, [RECORD])
+    assert told.startswith("# Title\n")
+    assert told.endswith("\n## Next\n")
+    assert "old" not in told
+    assert "| joins | a peer | 12.50 of ours | 1,234 rows |" in told
+    assert "Measured 2026-11-27 on 2 cores (x86_64) with 24 GB; python 3.11.9." in told
+    with pytest.raises(ValueError, match="put both back"):
+        results.with_section("# Title", [RECORD])
+
+
+def test_the_chart_is_drawn(tmp_path: Path) -> None:
+    results.draw([RECORD, RECORD], tmp_path / "ratios.png")
+    assert (tmp_path / "ratios.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_benchmark_is_in_the_command() -> None:
+    declared = {path.stem for path in (results.ROOT / "benchmarks").glob("*.py") if "CONTEST = " in path.read_text()}
+    assert declared == set(WORKS)
+
+
+def test_peers_are_left_out_where_they_are_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PEERS", str(tmp_path))
+    monkeypatch.setattr(
+        contest_module, "_told", lambda command: '{"wall": 1, "processor": 1, "peak": 1, "wrong": null}'
+    )
+    found = [f.contender for f in contest_module.hold(point_in_time.CONTEST, size="small")]
+    assert found == [name for name, who in point_in_time.CONTEST.contenders.items() if not who.peer]
+    assert "Feast on DuckDB" in capsys.readouterr().err
+
+
+PEERED = {
+    "point_in_time": (point_in_time.CONTEST, {"spine": 200, "group": 2_000}, 0),
+    "profiles": (profiles.CONTEST, {"rows": 2_000}, 0.02),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PEERED)
+def test_peers_agree(name: str, tmp_path: Path) -> None:
+    contest, sizes, tolerance = PEERED[name]
+    if not peers.are_installed():
+        pytest.skip("make bench makes the environment of the peers")
+    contest.make(tmp_path, **sizes)
+    work_alone(contest, tmp_path, str(contest.truth))
+    for contender in (name for name, who in contest.contenders.items() if who.peer and name != "Feast on DuckDB"):
+        command = [peers.python(), "-m", contest.module, "--one", tmp_path, contender]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=peers.ROOT, env=os.environ | peers.SILENT)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert json.loads(done.stdout.splitlines()[-1])["wrong"] <= tolerance, contender
