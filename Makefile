@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 VENV ?= .venv
 # How much `make bench` works on: small, default or large.
 SIZE ?= default
+# Which works; all when empty.
+WORKS ?=
 # What `make bench` runs beside, in an environment of its own.
 PEERS := .venv-peers
 BIN := $(VENV)/bin
@@ -29,7 +31,7 @@ test-slow: $(STAMP)  ## the long loops over faults and generated data, and the R
 	@$(BIN)/python -m pytest -m slow
 
 bench: $(STAMP) $(PEERS)/.installed  ## each work beside what one would use instead
-	@$(BIN)/python -m benchmarks --size $(SIZE)
+	@$(BIN)/python -m benchmarks --size $(SIZE) $(WORKS)
 
 check: lint test  ## format, lint, types, tests
 

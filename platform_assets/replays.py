@@ -83,7 +83,7 @@ def show_report(out: Console, report: Report, folder: Path) -> None:
     out.print(f"\n[bold]{report.project}[/] {report.days}, as though live")
     figures = Table(box=None, pad_edge=False, header_style="dim")
     figures.add_column("policy")
-    titles = ("log loss", "AUC", "predictions", "trainings", "promoted", "alerts", "CPU s", "of it training")
+    titles = ("log loss", "AUC", "predicted", "trained", "promoted", "alerts", "CPU s", "training")
     for title in titles:
         figures.add_column(title, justify="right")
     for one in report.policies:

@@ -199,6 +199,8 @@ def test_one_can_ask_where_it_came_from(clone: Path, demonstrated: str) -> None:
         ("reproduce", f"{MODEL}@champion"): (0, "82,609"),
         ("usage", "origin_weather.wind_speed_mph"): (1, "not safe to drop"),
         ("champions", MODEL): (0, "promoted"),
+        ("history",): (0, "trained flights/late_arrival_model"),
+        ("report", "--out", str(clone / "report.html")): (0, "report.html"),
     }
     for arguments, (expected, words) in asked.items():
         status, said = _told(clone, *arguments)
@@ -208,6 +210,17 @@ def test_one_can_ask_where_it_came_from(clone: Path, demonstrated: str) -> None:
         assert max(len(line) for line in said.splitlines() if "/" not in line) <= 80
     assert f"`{MODEL}@champion`" in README
     assert "`origin_weather.wind_speed_mph`" in README
+
+
+@pytest.mark.slow
+def test_a_replay_of_two_days_ends_with_a_report(clone: Path, demonstrated: str) -> None:
+    assert demonstrated
+    days = ["--from", "2013-02-05", "--to", "2013-02-06"]
+    status, said = _told(clone, "replay", *days, "--policy", "never", "--policy", "monthly")
+    assert status == 0, said
+    assert {"never", "monthly"} <= set(said.split())
+    assert "`.venv/bin/platform-assets replay --from 2013-02-01 --to 2013-12-31" in README
+    assert "nothing to do" in _make(clone, "refresh")
 
 
 @pytest.mark.slow
@@ -225,7 +238,7 @@ def test_maintenance_and_going_back_find_nothing_to_do(clone: Path, demonstrated
 @pytest.mark.slow
 def test_the_benchmark_compares(clone: Path, demonstrated: str) -> None:
     assert demonstrated
-    said = _make(clone, "bench", "SIZE=small")
+    said = _make(clone, "bench", "SIZE=small", "WORKS=point_in_time profiles")
     lines = [line.split("|") for line in said.splitlines() if line.startswith("| ")]
     assert {"point_in_time_joins", "Polars join_asof", "DuckDB ASOF"} <= {cells[1].strip() for cells in lines}
 
