@@ -45,6 +45,24 @@ def test_polars_sorts_nulls_lowest_and_nan_highest() -> None:
     assert pl.Series([float("nan"), None, 1.0]).sort().to_list()[:2] == [None, 1.0]
 
 
+def test_polars_divides_by_a_constant_column_one_bit_off() -> None:
+    """The reason why `ratio` adds nothing to its count, and why ages are multiplied: it takes the reciprocal."""
+    totals = pl.DataFrame({"total": [20.0, 20.0]})
+    assert (
+        totals.with_columns(count=pl.lit(3.0)).select(pl.col("total") / pl.col("count")).to_series().to_list()
+        != [20 / 3] * 2
+    )
+    assert totals.select(pl.col("total") / 3).to_series().to_list() != [20 / 3] * 2
+    assert totals.head(1).select(pl.col("total") / 3).item() == 20 / 3
+    assert (
+        pl.DataFrame({"total": [20.0, 20.0], "count": [3.0, 3.0]})
+        .select(pl.col("total") / pl.col("count"))
+        .to_series()
+        .to_list()
+        == [20 / 3] * 2
+    )
+
+
 def test_polars_fills_short_lines_of_a_csv_with_nulls(tmp_path: Path) -> None:
     """The reason why the landing counts fields itself."""
     (tmp_path / "short.csv").write_text("a,b\n1\n2,3\n")

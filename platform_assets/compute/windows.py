@@ -70,9 +70,16 @@ def sums_at_ticks(
 
 
 def ratio(total: str | pl.Expr, count: str | pl.Expr) -> pl.Expr:
-    """Exact whole-number total over whole-number count; null where there is nothing to count."""
+    """Whole-number total over whole-number count, to the nearest float; null where there is nothing to count.
+
+    The same numbers give the same quotient in whatever frame they stand: Polars multiplies by the reciprocal of a
+    column that it holds as a constant (as after `explode` of a single row, or by the portions of its streaming engine),
+    which is one bit off for one quotient in four.
+    """
     total, count = (pl.col(x) if isinstance(x, str) else x for x in (total, count))
-    return pl.when(count > 0).then(total.cast(pl.Float64) / count.cast(pl.Float64))
+    # Nothing is added, row by row, so that the count is a constant only where the total is one too.
+    divisor = count + 0 * total
+    return pl.when(count > 0).then(total.cast(pl.Float64) / divisor.cast(pl.Float64))
 
 
 def minutes(duration: pl.Expr) -> pl.Expr:

@@ -201,8 +201,9 @@ def join_selections(
     groups = [_as_features(facts[selection.group.name], selection) for selection in selections]
     joined = point_in_time_joins(spine, groups, prediction_time=PREDICTION_TIME, known=known)
     # How old an expired row is depends on how far back the slice happens to reach: a day alone would differ.
+    # Polars divides by a constant one bit apart for one row and for many, and so does not multiply.
     ages = [
-        (pl.when(pl.col(s.age_column) <= s.group.max_age).then(pl.col(s.age_column)).dt.total_seconds() / 60)
+        (pl.when(pl.col(s.age_column) <= s.group.max_age).then(pl.col(s.age_column)).dt.total_seconds() * (1 / 60))
         for s in selections
         if s.age
     ]

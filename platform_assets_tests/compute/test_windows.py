@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -85,6 +86,24 @@ def test_a_ratio_of_nothing_is_null() -> None:
         ratio("total", pl.col("count")).alias("share")
     )
     assert found["share"].to_list() == [1.5, 0.0, None]
+
+
+@pytest.mark.parametrize("engine", ["in-memory", "streaming"])
+def test_a_ratio_is_the_same_beside_whatever_rows(engine: Literal["in-memory", "streaming"]) -> None:
+    for count in range(1, 60):
+        totals = list(range(-60, 60))
+        expected = [total / count for total in totals]
+        rows = pl.LazyFrame({"total": totals, "count": [count] * len(totals)})
+        alike = pl.LazyFrame({"total": totals}).with_columns(count=pl.lit(count))
+        exploded = pl.LazyFrame({"total": [totals], "count": [count]}).explode("total")
+        for frame in (rows, alike, exploded):
+            found = frame.select(share=ratio("total", "count")).collect(engine=engine)
+            assert found["share"].to_list() == expected, count
+        literal = pl.LazyFrame({"total": totals}).select(share=ratio("total", pl.lit(count)))
+        assert literal.collect(engine=engine)["share"].to_list() == expected
+    for total in range(10):
+        alone = pl.LazyFrame({"total": [total], "count": [3]}).select(share=ratio("total", "count"))
+        assert alone.collect(engine=engine)["share"].to_list() == [total / 3]
 
 
 def test_minutes_are_whole() -> None:

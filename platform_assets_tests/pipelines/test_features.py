@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -15,7 +15,9 @@ from platform_assets.compute.content_hash import content_hash
 from platform_assets.declarations.catalogue import Catalogue, days_read
 from platform_assets.declarations.names import table_folder
 from platform_assets.declarations.times import Days, after, before
+from platform_assets.declarations.views import PREDICTION_TIME
 from platform_assets.errors import ContractError, PartitionError, TableMissing
+from platform_assets.pipelines.feature import join_selections
 from platform_assets.pipelines.run import Platform
 from platform_assets_tests import shop
 from platform_assets_tests.reference.point_in_time import naive_join
@@ -273,3 +275,20 @@ def test_what_was_made_names_its_inputs_and_what_it_read(finished_shop: Any) -> 
     commit = there.lake.open(table_folder("shop", "orders_asked")).history(limit=1)[0]
     assert set(json.loads(commit["platform.inputs"])) == {"orders", "products", *GROUPS}
     assert commit["platform.fingerprint"] == shop.CATALOGUE.fingerprints["orders_asked"]
+
+
+def test_a_row_joined_alone_has_the_age_it_has_among_others() -> None:
+    noon = datetime(2024, 4, 1, 12, tzinfo=UTC)
+    fact = pl.DataFrame({"product": ["p"], "event_time": [noon], "orders_24h": [1], "amount_mean_24h": [1.0]})
+    asked = pl.DataFrame({PREDICTION_TIME: [noon + timedelta(seconds=n) for n in range(1, 200)]})
+    asked = asked.with_columns(pl.col(PREDICTION_TIME).cast(pl.Datetime("us", "UTC")), product=pl.lit("p"))
+    rows = fact.lazy().with_columns(pl.col("event_time").cast(pl.Datetime("us", "UTC")))
+    selection = shop.product_sales.select(age=True)
+
+    def joined(spine: pl.DataFrame) -> list[float]:
+        found = join_selections(spine, {"product_sales": rows}, [selection])
+        return found.get_column(selection.age_column).to_list()
+
+    together = joined(asked)
+    assert together == pytest.approx([n / 60 for n in range(1, 200)])
+    assert together == [age for n in range(len(asked)) for age in joined(asked.slice(n, 1))]
