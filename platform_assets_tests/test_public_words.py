@@ -119,7 +119,7 @@ PUBLIC: dict[ModuleType, set[str]] = {
     band: {"Band", "groups_within"},
     costs: {"costs_of"},
     linear: {"Linear"},
-    uncertainty: {"Bounds", "Uncertainty", "uncertainty", "bounds_of_mean"},
+    uncertainty: {"Bounds", "Uncertainty", "uncertainty", "uncertainty_of_rows", "bounds_of_mean"},
     comparison: {
         "Interval",
         "Comparison",
@@ -129,6 +129,7 @@ PUBLIC: dict[ModuleType, set[str]] = {
         "losses",
         "weighted_auc",
         "drawn_units",
+        "drawn_days",
     },
     curves: {
         "Confusion",

@@ -85,6 +85,12 @@ def drawn_units(count: int, *, draws: int, seed: int) -> Iterator[Floats]:
         yield np.bincount(random.integers(0, count, count), minlength=count).astype(np.float64)
 
 
+def drawn_days(count: int, *, draws: int, seed: int) -> Floats:
+    """The same draws at once, one a row: for days, which are few."""
+    taken = np.random.default_rng(seed).integers(0, count, (draws, count)) + count * np.arange(draws)[:, None]
+    return np.bincount(taken.ravel(), minlength=draws * count).reshape(draws, count).astype(np.float64)
+
+
 def calibration_error(truth: Floats, probability: Floats, *, bins: int = 10) -> float:
     """The mean distance between probability and share of positives, over bins of as equal counts as can be.
 

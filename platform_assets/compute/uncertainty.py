@@ -1,13 +1,15 @@
-"""How far the figures of one model may lie from the truth: intervals over the days that it was judged on."""
+"""How far the figures of one model may lie from the truth: intervals over the days, or the rows, that it was judged on."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 
-from platform_assets.compute.comparison import drawn_units, losses, weighted_auc
+from platform_assets.compute.comparison import drawn_days, losses
 
 Floats = npt.NDArray[np.float64]
 
@@ -22,20 +24,23 @@ class Bounds:
 
 @dataclass(frozen=True, kw_only=True)
 class Uncertainty:
-    """The intervals of a model's figures; `auc` is None where no draw held both outcomes."""
+    """The intervals of a model's figures; `auc` is None where there are too few of either outcome."""
 
-    log_loss: Bounds
     auc: Bounds | None
+    log_loss: Bounds
+    brier: Bounds
+    base_rate: Bounds
 
 
 def uncertainty(
     truth: Floats, probability: Floats, days: npt.ArrayLike, *, confidence: float, draws: int, seed: int
 ) -> Uncertainty | None:
-    """Percentile intervals of log loss (nats) and AUC by a bootstrap of whole days; None of fewer than two days.
+    """Percentile intervals by a bootstrap of whole days; None of fewer than two days.
 
     The rows of a day share their weather and their crowds, so a draw takes days with replacement and every row
-    of each (Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8). The rows are
-    ranked once; a draw only weighs them. A draw with a single outcome says nothing of the AUC and is left out.
+    of each (Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8). A mean follows from
+    the sums of the days, an AUC from the pairs that each two days win: so rows are read once, and no draw reads
+    them again. A draw with a single outcome says nothing of the AUC and is left out.
 
     Args:
         truth: outcomes, 0 or 1.
@@ -45,14 +50,45 @@ def uncertainty(
         draws: how many.
         seed: of the draws.
     """
-    log_loss = bounds_of_mean(losses(truth, probability), days, confidence=confidence, draws=draws, seed=seed)
-    if log_loss is None:
-        return None
     names, day = np.unique(np.asarray(days), return_inverse=True)
-    ranked = weighted_auc(truth, probability)
-    drawn = np.array([ranked(weights[day]) for weights in drawn_units(len(names), draws=draws, seed=seed)])
-    told = drawn[~np.isnan(drawn)]
-    return Uncertainty(log_loss=log_loss, auc=_bounds(told, confidence) if len(told) else None)
+    count = len(names)
+    if count <= 1:
+        return None
+    weights = drawn_days(count, draws=draws, seed=seed)
+    rows = weights @ np.bincount(day, minlength=count)
+    means = [weights @ np.bincount(day, weights=own, minlength=count) / rows for own in _means(truth, probability)]
+    log_loss, brier, base_rate = (_percentiles(drawn, confidence) for drawn in means)
+    positives = np.bincount(day, weights=truth, minlength=count)
+    pairs = (weights @ positives) * (rows - weights @ positives)
+    won = np.einsum("ij,ij->i", weights @ _pairs_won(truth, probability, day, count), weights)
+    auc = _percentiles(won[pairs > 0] / pairs[pairs > 0], confidence) if pairs.any() else None
+    return Uncertainty(auc=auc, log_loss=log_loss, brier=brier, base_rate=base_rate)
+
+
+def uncertainty_of_rows(truth: Floats, probability: Floats, *, confidence: float) -> Uncertainty | None:
+    """Normal intervals of rows that came independently, as those of a single day are taken; None of fewer than two.
+
+    A mean has its standard error, an AUC that of DeLong, DeLong and Clarke-Pearson (Biometrics 1988): the variance
+    over the positives of the share of negatives that each is above, and over the negatives likewise. No interval
+    reaches beyond what its figure can be. Of fewer than two of either outcome an AUC has none.
+
+    Args:
+        truth: outcomes, 0 or 1.
+        probability: of a positive outcome.
+        confidence: of the intervals, between 0 and 1.
+    """
+    if len(truth) <= 1:
+        return None
+    found = [(float(own.mean()), _squared_error(own)) for own in _means(truth, probability)]
+    log_loss, brier, base_rate = (
+        _normal(*told, confidence, most=most) for told, most in zip(found, (math.inf, 1.0, 1.0), strict=True)
+    )
+    positive, auc = truth == 1, None
+    above, below = np.sort(probability[positive]), np.sort(probability[~positive])
+    if min(len(above), len(below)) > 1:
+        wins, losing = _below(above, below) / len(below), _below(below, above) / len(above)
+        auc = _normal(float(wins.mean()), _squared_error(wins) + _squared_error(losing), confidence, most=1.0)
+    return Uncertainty(auc=auc, log_loss=log_loss, brier=brier, base_rate=base_rate)
 
 
 def bounds_of_mean(values: Floats, days: npt.ArrayLike, *, confidence: float, draws: int, seed: int) -> Bounds | None:
@@ -69,12 +105,42 @@ def bounds_of_mean(values: Floats, days: npt.ArrayLike, *, confidence: float, dr
     count = len(names)
     if count <= 1:
         return None
-    rows = np.bincount(day, minlength=count).astype(np.float64)
-    total = np.bincount(day, weights=values, minlength=count)
-    drawn = [weights @ total / (weights @ rows) for weights in drawn_units(count, draws=draws, seed=seed)]
-    return _bounds(np.array(drawn), confidence)
+    weights = drawn_days(count, draws=draws, seed=seed)
+    total, rows = np.bincount(day, weights=values, minlength=count), np.bincount(day, minlength=count)
+    return _percentiles(weights @ total / (weights @ rows), confidence)
 
 
-def _bounds(drawn: Floats, confidence: float) -> Bounds:
+def _means(truth: Floats, probability: Floats) -> tuple[Floats, Floats, Floats]:
+    """The values of which log loss, Brier score and base rate are the means."""
+    return losses(truth, probability), (probability - truth) ** 2, truth
+
+
+def _pairs_won(truth: Floats, probability: Floats, day: npt.NDArray[np.intp], count: int) -> Floats:
+    """Of positives of one day (row) and negatives of another (column), the pairs in the right order, ties counting half."""
+    order = np.argsort(probability, kind="stable")
+    ranked, of, positive = probability[order], day[order], truth[order] == 1
+    above, of_above, below, of_below = ranked[positive], of[positive], ranked[~positive], of[~positive]
+    columns = [
+        np.bincount(of_above, weights=_below(above, below[of_below == other]), minlength=count)
+        for other in range(count)
+    ]
+    return np.stack(columns, axis=1)
+
+
+def _below(values: Floats, ascending: Floats) -> Floats:
+    """How many of the others are below each value, ties counting half."""
+    return (np.searchsorted(ascending, values, "left") + np.searchsorted(ascending, values, "right")) / 2
+
+
+def _squared_error(values: Floats) -> float:
+    return float(values.var(ddof=1)) / len(values)
+
+
+def _normal(middle: float, squared_error: float, confidence: float, *, most: float) -> Bounds:
+    reach = NormalDist().inv_cdf((1 + confidence) / 2) * math.sqrt(squared_error)
+    return Bounds(low=max(middle - reach, 0.0), high=min(middle + reach, most))
+
+
+def _percentiles(drawn: Floats, confidence: float) -> Bounds:
     low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Bounds(low=float(low), high=float(high))

@@ -49,7 +49,8 @@ class PerformanceMonitor(Declaration):
         at_least: fewer rows than these are too few to be measured.
         learned_from: "report", or "select" where nothing of the model was fitted there.
         confidence: of the intervals, between 0 and 1.
-        draws: of the bootstrap: of whole days where the window has several, of rows where it has one.
+        draws: of the bootstrap of whole days, where a window has several; one day has intervals of normal errors
+            instead, over its rows.
         seed: of the bootstrap.
     """
 
@@ -169,7 +170,6 @@ class PerformanceMonitor(Declaration):
     @property
     def columns(self) -> tuple[Column, ...]:
         share = f"{self.confidence:.0%}"
-        drawn = "of whole days, of rows where the window is one day"
         return (
             _column("window", pl.Int64(), "How many days up to this one were measured at once."),
             _column("sliced_by", pl.String(), f"The column of {self.view.name}, or {ALL}."),
@@ -179,7 +179,8 @@ class PerformanceMonitor(Declaration):
             _column(
                 "low",
                 pl.Float64(),
-                f"Lower end of its {share} interval by draws {drawn}; null of a calibration error, which draws inflate.",
+                f"Lower end of its {share} interval, by draws of whole days; where the window is one day, by the standard "
+                "error over its rows, of an AUC by DeLong's. Null of a calibration error, which draws inflate.",
                 nullable=True,
             ),
             _column("high", pl.Float64(), "Upper end.", nullable=True),

@@ -15,6 +15,7 @@ from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.names import profile_folder, table_folder
 from platform_assets.declarations.times import ONE_DAY, Days
 from platform_assets.pipelines.materialize import materialize
+from platform_assets.pipelines.performance import thresholds
 from platform_assets.pipelines.run import CheckResult, Materialization, Platform
 from platform_assets.registry.models import Registry
 from platform_assets_tests import faults, shop, watched
@@ -201,6 +202,17 @@ def test_thresholds_are_learned_once_for_a_version(there: Platform) -> None:
     assert not said
     looser = watched.catalogue(alarms_per_month=2.0)
     materialize(there, looser, "late_performance", run, days=on(CHANGED))
+    assert said == ["ferry/late_performance: learns from report what is too much of version 1"]
+
+
+def test_thresholds_that_were_learned_in_another_way_are_learned_anew(
+    there: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    run = replace(shop.run(watched.NOW), say=said.append)
+    monkeypatch.setattr(thresholds, "_METHOD", "another")
+    for _ in range(2):
+        materialize(there, watched.CATALOGUE, "late_performance", run, days=on(CHANGED))
     assert said == ["ferry/late_performance: learns from report what is too much of version 1"]
 
 

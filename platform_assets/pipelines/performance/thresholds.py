@@ -32,6 +32,8 @@ THRESHOLDS = pl.Schema(
     }
 )
 _BASIS = "basis"
+_METHOD = 1
+"""Raised when thresholds come to be learned in another way, so that kept ones are learned anew."""
 _KEPT = pl.Schema({_BASIS: pl.String(), **THRESHOLDS})
 
 
@@ -86,10 +88,10 @@ def thresholds_of(
 
 
 def _basis(platform: Platform, catalogue: Catalogue, monitor: PerformanceMonitor, version: int) -> str:
-    """What thresholds follow from: the monitor, and the version with the rows that it was made of."""
+    """What thresholds follow from: the method, the monitor, and the version with the rows that it was made of."""
     tags = platform.registry.tags(catalogue.name, monitor.of.predictions.model.name, version)
     made_of = [version, tags["content_hash"], tags["training_dataset_version"]]
-    told = json.dumps([catalogue.fingerprints[monitor.name], *made_of])
+    told = json.dumps([_METHOD, catalogue.fingerprints[monitor.name], *made_of])
     return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
 
 

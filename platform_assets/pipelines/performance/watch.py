@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from platform_assets.compute.curves import calibration_table
-from platform_assets.compute.uncertainty import Bounds, bounds_of_mean, uncertainty
+from platform_assets.compute.uncertainty import Bounds, uncertainty, uncertainty_of_rows
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.names import DAY, table_folder
 from platform_assets.declarations.performance import ALL, PERFORMANCE_MEASURES, PerformanceMonitor
@@ -107,14 +107,14 @@ def _measured(monitor: PerformanceMonitor, cut: Cut) -> list[dict[str, Any]]:
     """A row for each measure."""
     judged = cut.judged(at_least=monitor.at_least)
     bounds = {} if judged is None else _bounds(monitor, cut)
-    ordered = cut.rows.sort(DAY, VERSION).get_column(VERSION).unique(maintain_order=True)
+    ordered = cut.rows.select(DAY, VERSION).unique().sort(DAY, VERSION).get_column(VERSION)
     shared = {
         DAY: cut.day,
         "window": cut.window,
         "sliced_by": cut.sliced_by,
         "slice": cut.slice,
         "rows": len(cut.rows),
-        "model_versions": ordered.to_list(),
+        "model_versions": ordered.unique(maintain_order=True).to_list(),
         "too_few": judged is None,
     }
     found = []
@@ -133,17 +133,14 @@ def _measured(monitor: PerformanceMonitor, cut: Cut) -> list[dict[str, Any]]:
 
 
 def _bounds(monitor: PerformanceMonitor, cut: Cut) -> dict[str, Bounds | None]:
-    """The intervals of the measures that have one, by drawing days; rows where the window is a single day."""
+    """The intervals of the measures that have one, by drawing days; of a single day by the spread of its rows."""
     truth, said = _arrays(cut)
-    blocks = np.arange(len(truth)) if cut.window == 1 else cut.rows.get_column(DAY).to_numpy()
-    drawn = {"confidence": monitor.confidence, "draws": monitor.draws, "seed": monitor.seed}
-    found = uncertainty(truth, said, blocks, **drawn)
-    return {
-        "auc": found and found.auc,
-        "log_loss": found and found.log_loss,
-        "brier": bounds_of_mean((said - truth) ** 2, blocks, **drawn),
-        "base_rate": bounds_of_mean(truth, blocks, **drawn),
-    }
+    if cut.window == 1:
+        found = uncertainty_of_rows(truth, said, confidence=monitor.confidence)
+    else:
+        days = cut.rows.get_column(DAY).to_physical().to_numpy()
+        found = uncertainty(truth, said, days, confidence=monitor.confidence, draws=monitor.draws, seed=monitor.seed)
+    return {} if found is None else vars(found)
 
 
 def _arrays(cut: Cut) -> tuple[np.ndarray, np.ndarray]:
