@@ -113,6 +113,5 @@ print(json.dumps({
     found = json.loads(done.stdout)
     assert found["at"] == str(tmp_path / "platform_assets")
     assert found["catalogues"] == found["projects"] == sorted([*SHIPPED, "shop"])
-    assert found["sensors"] == [
-        f"{project}_{name}" for project in sorted([*SHIPPED, "shop"]) for name in ("alerts", "automation", "landing")
-    ]
+    everywhere = [f"{project}_{n}" for project in [*SHIPPED, "shop"] for n in ("alerts", "automation", "landing")]
+    assert found["sensors"] == sorted([*everywhere, "flights_retraining"])
