@@ -18,7 +18,7 @@ from platform_assets.declarations.views import PREDICTION_TIME, FeatureView
 from platform_assets.errors import ContractError, LandedFileError
 from platform_assets.lake.landing import FILE, LINE, REASON, Landed, corrected_at, day_of_file
 from platform_assets.pipelines.checks import SPINE_KEPT
-from platform_assets.pipelines.leaks import as_known_then, knows_no_future
+from platform_assets.pipelines.leaks import as_known_then, held, knows_no_future
 from platform_assets.pipelines.publish import contract_check, publish, quarantined, require_contract, set_aside
 from platform_assets.pipelines.run import CheckResult, Inputs, Materialization, Platform, Run
 
@@ -110,7 +110,9 @@ def compute_features(
         extra = {WINDOW_PARAMETER: window} if group.wants_window else {}
         return _produced(group.transform(**slices, **extra), group.event_time, window).collect()
 
-    rows = compute(read(days), days)
+    # The check computes a day again from slices in memory: of a single day these, and these rows, are what it starts from.
+    slices = held(read(days)) if len(days) == 1 else read(days)
+    rows = compute(slices, days)
     verdict = require_contract(catalogue, group, rows, group.schema, policy="fail")
     return publish(
         platform,
@@ -122,7 +124,7 @@ def compute_features(
         inputs,
         checks=[
             contract_check(verdict, policy="fail"),
-            knows_no_future(catalogue, group, days, read, compute),
+            knows_no_future(catalogue, group, days, read, compute, alone=(slices, rows) if len(days) == 1 else None),
         ],
     )
 

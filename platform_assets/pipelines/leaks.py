@@ -37,6 +37,8 @@ def knows_no_future(
     days: Days,
     read: Callable[[Days], Mapping[str, pl.LazyFrame]],
     compute: Compute,
+    *,
+    alone: tuple[Mapping[str, pl.LazyFrame], pl.DataFrame] | None = None,
 ) -> CheckResult:
     """Compute one day again with its later half forgotten, and again with it distorted; nothing before may move.
 
@@ -49,9 +51,14 @@ def knows_no_future(
         days: what was materialized; the newest of its last days that has rows is examined.
         read: gives the input slices for some days.
         compute: computes the group from such slices.
+        alone: of a single day, the slices (in memory) that it was computed from and the rows that came out, so that
+            neither is made again. Of more days, one is computed alone.
     """
     for day in sorted(days, reverse=True)[:_LATEST_DAYS]:
-        found = _examine_day(catalogue, group, day, read, compute)
+        one = Days(day, day)
+        slices = alone[0] if alone else held(read(one))
+        honest = alone[1] if alone else compute(slices, one)
+        found = _examine_day(catalogue, group, day, slices, honest, compute)
         if found is not None:
             return found
     return CheckResult(
@@ -67,13 +74,11 @@ def _examine_day(
     catalogue: Catalogue,
     group: FeatureGroup,
     day: date,
-    read: Callable[[Days], Mapping[str, pl.LazyFrame]],
+    slices: Mapping[str, pl.LazyFrame],
+    honest: pl.DataFrame,
     compute: Compute,
 ) -> CheckResult | None:
-    one = Days(day, day)
     known = group.known_at.expr() if group.known_at.is_known else pl.col(group.event_time)
-    slices = {name: rows.collect().lazy() for name, rows in read(one).items()}
-    honest = compute(slices, one)
     if honest.is_empty():
         return None
     now = honest.select(known.quantile(0.5, interpolation="lower")).item()
@@ -82,7 +87,7 @@ def _examine_day(
     differing: dict[str, int] = {}
     for tamper in (_forget, _distort):
         tampered = {name: tamper(rows, sources[name], now) for name, rows in slices.items()}
-        after = compute(tampered, one).filter(known <= now)
+        after = compute(tampered, Days(day, day)).filter(known <= now)
         differing |= moved(before, after, on=_told_by(group))
     said = f"{len(before):,} rows of {day} stay as they are when what was known after {now:%H:%M} UTC goes or changes."
     if differing:
@@ -95,6 +100,11 @@ def _examine_day(
         description=said,
         facts={"rows examined": len(before), "columns that moved": len(differing)},
     )
+
+
+def held(slices: Mapping[str, pl.LazyFrame]) -> dict[str, pl.LazyFrame]:
+    """Slices read into memory, in an order of rows that stays: what is computed from them twice is the same twice."""
+    return {name: rows.collect().lazy() for name, rows in slices.items()}
 
 
 def _told_by(group: FeatureGroup) -> list[str]:
