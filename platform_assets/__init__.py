@@ -1,4 +1,4 @@
-"""An asset-oriented data and machine-learning platform on Dagster and Delta Lake."""
+"""Features, training datasets, models, predictions and monitors as Dagster assets in Delta Lake tables."""
 
 import os
 
