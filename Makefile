@@ -27,7 +27,7 @@ refresh: $(STAMP)  ## bring every project up to date
 test: $(STAMP)  ## the tests
 	@$(BIN)/python -m pytest
 
-test-slow: $(STAMP)  ## the long loops over faults and generated data, and the README's commands
+test-slow: $(STAMP) $(PEERS)/.installed  ## the long loops over faults and generated data, and the README's commands
 	@$(BIN)/python -m pytest -m slow
 
 bench: $(STAMP) $(PEERS)/.installed  ## each work beside what one would use instead

@@ -13,9 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from platform_assets.arguments import add_history_arguments, add_report_arguments
+from platform_assets.arguments import add_history_arguments, add_replay_arguments, add_report_arguments
 from platform_assets.errors import PlatformError, SettingsError
-from platform_assets.replay_arguments import add_arguments
 from platform_assets.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -426,9 +425,10 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(metavar.lower(), metavar=metavar, type=read, help=written)
         if function in _TELLING:
             _TELLING[function](command, _model)
+        if function is replay:
+            add_replay_arguments(command)
         if function in _OF_CHAMPIONS:
             _add_champion_arguments(command, function)
-    add_arguments(commands.choices["replay"])
     return parser
 
 

@@ -8,7 +8,7 @@ The rooms in order, each seeing only those before it:
     lake, registry  where things lie; of `compute` they know the content hash and the fitted preparation
     pipelines       what is done
     orchestration   when; the only library code that imports Dagster
-    terminal, answers, replays, replay_arguments, cli, definitions   what people start
+    terminal, answers, replays, reports, arguments, cli, definitions   what people start
     defs            the project; nobody imports it by name
 """
 
@@ -45,12 +45,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         "orchestration",
         "terminal",
     },
-    "replay_arguments": set(),
     "arguments": {"registry"},
     "reports": {"answers", "errors", "settings", "declarations", "pipelines", "orchestration", "terminal", "registry"},
     "cli": {
         "replays",
-        "replay_arguments",
         "errors",
         "settings",
         "declarations",

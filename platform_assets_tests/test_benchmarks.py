@@ -121,8 +121,7 @@ PEERED = {
 @pytest.mark.parametrize("name", PEERED)
 def test_peers_agree(name: str, tmp_path: Path) -> None:
     contest, sizes, tolerance = PEERED[name]
-    if not peers.are_installed():
-        pytest.skip("make bench makes the environment of the peers")
+    assert peers.are_installed(), f"{peers.python()} is missing: make test-slow makes it, as make bench does"
     contest.make(tmp_path, **sizes)
     work_alone(contest, tmp_path, str(contest.truth))
     for contender in (name for name, who in contest.contenders.items() if who.peer and name != "Feast on DuckDB"):
