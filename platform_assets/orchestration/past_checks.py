@@ -10,18 +10,18 @@ import dagster as dg
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.names import asset_name
 from platform_assets.orchestration.metadata import checks_along
-from platform_assets.pipelines.checks import NO_DRIFT
+from platform_assets.pipelines.checks import AS_EXPECTED, NO_DRIFT
 from platform_assets.pipelines.timeline import CHECK_FAILED, Event
 
 _MOST = 1000
 
 
 def failed_checks(instance: dg.DagsterInstance, catalogue: Catalogue) -> Iterator[Event]:
-    """Each time a check began to fail, or failed otherwise than the time before; of drift the monitors' tables tell."""
+    """Each time a check began to fail, or failed otherwise than the time before; of incidents the monitors' tables tell."""
     from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
     for key in checks_along(catalogue, [declaration.name for declaration in catalogue.declarations]):
-        if key.name == NO_DRIFT:
+        if key.name in (NO_DRIFT, AS_EXPECTED):
             continue
         before = None
         past = instance.event_log_storage.get_asset_check_execution_history(key, limit=_MOST)

@@ -18,7 +18,9 @@ from platform_assets.declarations.catalogue import Catalogue, calendar
 from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model
 from platform_assets.declarations.names import DAY, asset_name, quarantine_folder, registered_model, table_folder
+from platform_assets.declarations.performance import PerformanceMonitor
 from platform_assets.declarations.promotion import Promotion
+from platform_assets.declarations.retraining import ALARMED
 from platform_assets.declarations.tables import Source
 from platform_assets.declarations.times import ONE_DAY, Days, day_ranges
 from platform_assets.errors import NotFound
@@ -27,18 +29,18 @@ from platform_assets.lake.repair import LOST
 from platform_assets.pipelines.decisions import Decision, history
 from platform_assets.pipelines.run import Platform
 
-CORRECTION, QUARANTINE, CHECK_FAILED, DRIFT, ASKED, TRAINED = (
+CORRECTION, QUARANTINE, CHECK_FAILED, DRIFT, WORSE, ASKED, TRAINED = (
     "correction",
     "quarantine",
     "check failed",
     "drift",
+    "worse than expected",
     "retraining asked",
     "trained",
 )
-KINDS = (CORRECTION, QUARANTINE, CHECK_FAILED, DRIFT, ASKED, TRAINED)
+KINDS = (CORRECTION, QUARANTINE, CHECK_FAILED, DRIFT, WORSE, ASKED, TRAINED)
 """The kinds of events beside the verdicts of decisions; of one instant causes come before what they cause."""
 
-ALARMED = "alarmed"
 _TOLD = 3
 
 
@@ -266,7 +268,7 @@ def why(decision: Decision) -> str:
 def _incident(catalogue: Catalogue, monitor: Declaration, found: Alarms) -> Event:
     return Event(
         at=_start(monitor, found.days.first),
-        kind=DRIFT,
+        kind=WORSE if isinstance(monitor, PerformanceMonitor) else DRIFT,
         asset=asset_name(catalogue.name, monitor.name),
         said=found.said,
         days=found.days,
@@ -352,7 +354,7 @@ def _start(declaration: Declaration, day: date) -> datetime:
 def _lasts_into(event: Event, since: date | None) -> bool:
     if since is None or event.at.date() >= since:
         return True
-    return event.days is not None and event.days.last + ONE_DAY > since and event.kind == DRIFT
+    return event.days is not None and event.days.last + ONE_DAY > since and event.kind in (DRIFT, WORSE)
 
 
 def _named(version: int | None) -> str:
