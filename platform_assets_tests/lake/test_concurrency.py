@@ -97,10 +97,23 @@ def test_many_writers_while_the_table_is_compacted_lose_and_double_nothing(tmp_p
     assert merged >= 1, f"nothing was merged in {times} times, {lost} of them lost to writers"
 
 
+def undisturbed(root: Path) -> float:
+    """How many seconds a writer takes from its start to its end when nobody kills it."""
+    gate = FORKS.Event()
+    writer = FORKS.Process(target=write_large, args=(str(root), 1, gate))
+    writer.start()
+    gate.wait()
+    began = time.monotonic()
+    writer.join()
+    return time.monotonic() - began
+
+
 def kill_at_random(root: Path, times: int, seed: int) -> int:
     """Kill a writer at random instants; give back how often the new version was complete all the same."""
     lake, dice, finished = Lake(root), random.Random(seed), 0
     contents = {content_hash(large(value).select("key", "value", "day")): value for value in (0, 1)}
+    put(lake, large(0), days(1, 10))
+    span = undisturbed(root)  # instants up to when a write is over on this machine, however busy, and a little later
     put(lake, large(0), days(1, 10))
     for _ in range(times):
         before = contents[content_hash(lake.scan(TABLE).select("key", "value", "day").collect())]
@@ -108,7 +121,7 @@ def kill_at_random(root: Path, times: int, seed: int) -> int:
         writer = FORKS.Process(target=write_large, args=(str(root), 1 - before, gate))
         writer.start()
         gate.wait()
-        time.sleep(dice.uniform(0, 0.2))
+        time.sleep(dice.uniform(0, 1.5 * span))
         if writer.pid is not None and writer.is_alive():
             os.kill(writer.pid, signal.SIGKILL)
         writer.join()
