@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
@@ -172,13 +173,16 @@ def kill_many(there: Platform, root: Path, tries: int, seed: int) -> Counter[str
     dice = random.Random(seed)
     wanted, before = never_killed(there, root / "twin"), faults.meaning(there, "orders")
     others = faults.files_of_other_days(there.lake, ORDERS, Days(CHANGED, CHANGED))
+    alone, began = faults.start(faults.copy(there, root / "timed"), "orders", ASKED), time.monotonic()
+    alone.join()
+    span = time.monotonic() - began  # what it takes on this machine, however busy
     found: Counter[str] = Counter()
     for number in range(tries):
         here = faults.copy(there, root / "killed")
         ripe = (
             faults.after_files(faults.folders(here.lake.root), 1 + number // 2 % 9)
             if number % 2
-            else faults.after_seconds(dice.uniform(0, 0.15))
+            else faults.after_seconds(dice.uniform(0, span))
         )
         killed = faults.kill_when(faults.start(here, "orders", ASKED), ripe)
         found[require_old_or_new(here, before, wanted) if killed else "ended before the kill"] += 1
