@@ -7,13 +7,15 @@ The same rows give the same profile, in any order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
+import pyarrow as pa  # type: ignore[import-untyped]
 
 from platform_assets.compute.content_hash import text_words
 from platform_assets.compute.summaries import (
@@ -173,8 +175,7 @@ def profile(
         counted = held.get_column(day).rle().struct.unnest()
         days = counted.get_column("value").cast(pl.Date).alias("day")
         firsts = np.concatenate([[0], np.cumsum(counted.get_column("len").to_numpy())]).astype(np.int64)
-    parts = [_of_column(held.get_column(name), days, firsts) for name in names]
-    return pl.concat([PROFILES.to_frame(), *parts]).sort("day", "column")
+    return _together([_of_column(held.get_column(name), days, firsts) for name in names]).sort("day", "column")
 
 
 def merge(profiles: pl.DataFrame, *, points: int | None = None) -> pl.DataFrame:
@@ -191,9 +192,8 @@ def merge(profiles: pl.DataFrame, *, points: int | None = None) -> pl.DataFrame:
     Raises:
         ValueError: when a column is of one kind on some days and of another on others.
     """
-    together = pl.concat([PROFILES.to_frame(), profiles.select(PROFILES.names())]).sort("column", "day")
-    parts = [_merged(part, points) for _, part in together.group_by("column", maintain_order=True)]
-    return pl.concat([PROFILES.to_frame(), *parts])
+    ordered = pl.concat([PROFILES.to_frame(), profiles.select(PROFILES.names())]).sort("column", "day")
+    return _together([_merged(part, points) for _, part in ordered.group_by("column", maintain_order=True)])
 
 
 def each(profiles: pl.DataFrame) -> Iterator[Profile]:
@@ -222,16 +222,45 @@ def numbers_of(cells: pl.Series) -> Floats:
     return numbers
 
 
-def _of_column(cells: pl.Series, days: pl.Series, firsts: Integers) -> pl.DataFrame:
+@dataclass(frozen=True, kw_only=True)
+class _Lists:
+    """A list for every row, laid end to end; null where marked."""
+
+    flat: Floats | Integers | Sequence[str]
+    lengths: Integers
+    nulls: npt.NDArray[np.bool_] | None = None
+
+    @staticmethod
+    def of(lists: Sequence[Integers | None]) -> _Lists:
+        """From one list a row."""
+        flat = np.concatenate([np.zeros(0, dtype=np.int64), *(one for one in lists if one is not None)])
+        lengths = np.array([0 if one is None else len(one) for one in lists], dtype=np.int64)
+        return _Lists(flat=flat, lengths=lengths, nulls=np.array([one is None for one in lists], dtype=np.bool_))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """What was found of one column: by field a number a row (NaN of a float for null), or lists.
+
+    A field that is left out is 0, null or an empty list.
+    """
+
+    column: str
+    kind: Kind
+    days: pl.Series
+    fields: Mapping[str, npt.NDArray[Any] | _Lists]
+
+
+def _of_column(cells: pl.Series, days: pl.Series, firsts: Integers) -> _Found:
     kind = kind_of(cells.dtype)
     rows = np.diff(firsts)
     nulls = _sums(cells.is_null().to_numpy(), firsts) if cells.null_count() else np.zeros_like(rows)
-    found: dict[str, Any] = {"day": days, "rows": rows, "nulls": nulls}
+    found: dict[str, npt.NDArray[Any] | _Lists] = {"rows": rows, "nulls": nulls}
     if kind == "text":
         found |= _texts_of(cells.cast(pl.String), firsts, np.flatnonzero(rows > nulls))
     elif kind != "other":
         found |= _numbers_of(numbers_of(cells), firsts, nulls)
-    return _frame(cells.name, kind, found)
+    return _Found(column=cells.name, kind=kind, days=days, fields=found)
 
 
 def _sums(marks: np.ndarray[Any, np.dtype[np.bool_]], firsts: Integers) -> Integers:
@@ -239,7 +268,7 @@ def _sums(marks: np.ndarray[Any, np.dtype[np.bool_]], firsts: Integers) -> Integ
     return upto[firsts[1:]] - upto[firsts[:-1]]
 
 
-def _numbers_of(numbers: Floats, firsts: Integers, nulls: Integers) -> dict[str, Any]:
+def _numbers_of(numbers: Floats, firsts: Integers, nulls: Integers) -> dict[str, npt.NDArray[Any] | _Lists]:
     missing, infinite = nulls, np.zeros_like(nulls)
     with np.errstate(over="ignore", invalid="ignore"):
         plain = bool(np.isfinite(numbers.sum()))
@@ -267,15 +296,15 @@ def _numbers_of(numbers: Floats, firsts: Integers, nulls: Integers) -> dict[str,
         "nans": missing - nulls,
         "infinities": infinite,
         "distinct": distinct,
-        "hashes": hashes,
-        **{name: pl.Series(measured[:, n], nan_to_null=True) for n, name in enumerate(_MEASURED)},
-        "values": _lists(kept, lengths),
-        "counts": _lists(counts, lengths),
+        "hashes": _Lists.of(hashes),
+        **{name: measured[:, n] for n, name in enumerate(_MEASURED)},
+        "values": _Lists(flat=kept, lengths=lengths),
+        "counts": _Lists(flat=counts, lengths=lengths),
         "error": error,
     }
 
 
-def _texts_of(cells: pl.Series, firsts: Integers, filled: Integers) -> dict[str, Any]:
+def _texts_of(cells: pl.Series, firsts: Integers, filled: Integers) -> dict[str, npt.NDArray[Any] | _Lists]:
     """The texts of each day: the most frequent first, those as frequent by the alphabet."""
     group = pl.Series("group", np.repeat(np.arange(len(firsts) - 1), np.diff(firsts)))
     counted = pl.DataFrame([group, cells.alias("text")]).drop_nulls().group_by("group", "text").len(name="rows")
@@ -284,17 +313,24 @@ def _texts_of(cells: pl.Series, firsts: Integers, filled: Integers) -> dict[str,
     )
     starts = np.searchsorted(counted.get_column("group").to_numpy(), np.arange(len(firsts)))
     distinct = np.diff(starts)
-    texts: list[list[str]] = [[] for _ in distinct]
-    counts: list[list[int]] = [[] for _ in distinct]
-    hashes: list[Any] = [None] * len(distinct)
-    error = np.zeros(len(distinct), dtype=np.int64)
+    lengths, error = np.zeros((2, len(distinct)), dtype=np.int64)
+    hashes: list[Integers | None] = [None] * len(distinct)
+    parts = [counted.clear()]
     for day in filled:
         ours = counted.slice(starts[day], distinct[day])
         listed, error[day] = _listed(ours)
         if len(listed) < len(ours):
             hashes[day] = least_hashes(text_words(ours.get_column("text")))
-        texts[day], counts[day] = listed.get_column("text").to_list(), listed.get_column("rows").to_list()
-    return {"distinct": distinct, "hashes": hashes, "texts": texts, "counts": counts, "error": error}
+        lengths[day] = len(listed)
+        parts.append(listed)
+    kept = pl.concat(parts)
+    return {
+        "distinct": distinct,
+        "hashes": _Lists.of(hashes),
+        "texts": _Lists(flat=kept.get_column("text").to_list(), lengths=lengths),
+        "counts": _Lists(flat=kept.get_column("rows").to_numpy(), lengths=lengths),
+        "error": error,
+    }
 
 
 def _listed(counted: pl.DataFrame) -> tuple[pl.DataFrame, int]:
@@ -305,25 +341,24 @@ def _listed(counted: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     return listed, int(counted.get_column("rows")[len(listed)])
 
 
-def _merged(parts: pl.DataFrame, points: int | None) -> pl.DataFrame:
+def _merged(parts: pl.DataFrame, points: int | None) -> _Found:
     name = str(parts.get_column("column")[0])
     kinds = parts.get_column("kind").unique().sort().to_list()
     if len(kinds) > 1:
         msg = f"merge: column {name!r} is {' on some days and '.join(kinds)} on others; merge the days of one kind"
         raise ValueError(msg)
     kind: Kind = kinds[0]
-    found: dict[str, Any] = {
-        "day": [None],
-        **{count: [parts.get_column(count).sum()] for count in ("rows", "nulls", "nans", "infinities")},
+    found: dict[str, npt.NDArray[Any] | _Lists] = {
+        count: np.array([parts.get_column(count).sum()]) for count in ("rows", "nulls", "nans", "infinities")
     }
     if kind == "text":
         found |= _merged_texts(parts)
     elif kind != "other":
         found |= _merged_numbers(parts, points)
-    return _frame(name, kind, found)
+    return _Found(column=name, kind=kind, days=pl.Series([None], dtype=pl.Date), fields=found)
 
 
-def _merged_numbers(parts: pl.DataFrame, most: int | None) -> dict[str, Any]:
+def _merged_numbers(parts: pl.DataFrame, most: int | None) -> dict[str, npt.NDArray[Any] | _Lists]:
     parts = parts.filter(pl.col("mean").is_not_null())
     values, counts = _flat(parts, "values").to_numpy(), _flat(parts, "counts").to_numpy()
     order = np.argsort(values, kind="stable")
@@ -338,20 +373,23 @@ def _merged_numbers(parts: pl.DataFrame, most: int | None) -> dict[str, Any]:
     if not whole:
         distinct, hashes = _distinct(parts, "values", lambda values: number_words(values.to_numpy()))
     sizes = (parts["rows"] - parts["nulls"] - parts["nans"] - parts["infinities"]).to_numpy()
-    measured = pooled(sizes, parts.select("mean", "m2", "m3", "m4").to_numpy()) if known else [None] * 4
+    measured = pooled(sizes, parts.select("mean", "m2", "m3", "m4").to_numpy()) if known else [np.nan] * 4
+    extremes = (parts.get_column("minimum").min(), parts.get_column("maximum").max())
+    lengths = np.array([len(kept)])
     return {
-        "distinct": [distinct],
-        "hashes": [hashes],
-        "minimum": [parts.get_column("minimum").min()],
-        "maximum": [parts.get_column("maximum").max()],
-        **{name: [value] for name, value in zip(_MEASURED[2:], measured, strict=True)},
-        "values": [kept],
-        "counts": [merged],
-        "error": [int(parts.get_column("error").sum()) + int(error[0])],
+        "distinct": np.array([distinct]),
+        "hashes": _Lists.of([hashes]),
+        **{
+            name: np.array([value], dtype=np.float64)
+            for name, value in zip(_MEASURED, (*extremes, *measured), strict=True)
+        },
+        "values": _Lists(flat=kept, lengths=lengths),
+        "counts": _Lists(flat=merged, lengths=lengths),
+        "error": np.array([int(parts.get_column("error").sum()) + int(error[0])]),
     }
 
 
-def _merged_texts(parts: pl.DataFrame) -> dict[str, Any]:
+def _merged_texts(parts: pl.DataFrame) -> dict[str, npt.NDArray[Any] | _Lists]:
     counted = pl.DataFrame({"text": _flat(parts, "texts"), "rows": _flat(parts, "counts")}).group_by("text").sum()
     counted = counted.sort("rows", "text", descending=[True, False])
     listed, left_out = _listed(counted)
@@ -359,12 +397,13 @@ def _merged_texts(parts: pl.DataFrame) -> dict[str, Any]:
     distinct, hashes = len(counted), None
     if not whole:
         distinct, hashes = _distinct(parts, "texts", text_words)
+    lengths = np.array([len(listed)])
     return {
-        "distinct": [distinct],
-        "hashes": [hashes],
-        "texts": [listed.get_column("text").to_list()],
-        "counts": [listed.get_column("rows").to_list()],
-        "error": [int(parts.get_column("error").sum()) + left_out],
+        "distinct": np.array([distinct]),
+        "hashes": _Lists.of([hashes]),
+        "texts": _Lists(flat=listed.get_column("text").to_list(), lengths=lengths),
+        "counts": _Lists(flat=listed.get_column("rows").to_numpy(), lengths=lengths),
+        "error": np.array([int(parts.get_column("error").sum()) + left_out]),
     }
 
 
@@ -387,26 +426,52 @@ def _flat(parts: pl.DataFrame, name: str) -> pl.Series:
     return lists.filter(lists.list.len() > 0).explode()
 
 
-def _lists(flat: Floats | Integers, lengths: Integers) -> pl.Series:
-    if len(lengths) == 1:  # a day at a time, as live, where the detour over groups is most of the work
-        return pl.Series([pl.Series(flat)])
-    groups = pl.DataFrame({"group": np.arange(len(lengths))})
-    items = pl.DataFrame({"group": np.repeat(np.arange(len(lengths)), lengths), "item": flat})
-    listed = items.group_by("group").agg("item")
-    joined = groups.join(listed, on="group", how="left", maintain_order="left").get_column("item")
-    return joined.fill_null([])
+def _together(found: Sequence[_Found]) -> pl.DataFrame:
+    """One frame of all: a series a field, since a frame a column costs more than what it tells."""
+    if not found:
+        return PROFILES.to_frame()
+    columns = [
+        pl.concat([one.days for one in found]).alias("day"),
+        _repeated("column", found, [one.column for one in found]),
+        _repeated("kind", found, [one.kind for one in found]),
+    ]
+    columns += [
+        _lists(name, dtype, found) if isinstance(dtype, pl.List) else _numbers(name, dtype, found)
+        for name, dtype in PROFILES.items()
+        if name not in {"day", "column", "kind"}
+    ]
+    return pl.DataFrame(columns)
 
 
-def _frame(column: str, kind: Kind, found: dict[str, Any]) -> pl.DataFrame:
-    count = len(found["day"])
-    given: dict[str, Any] = {"column": [column] * count, "kind": [kind] * count} | found
-    return pl.DataFrame([_series(name, dtype, given.get(name), count) for name, dtype in PROFILES.items()])
+def _repeated(name: str, found: Sequence[_Found], told: Sequence[str]) -> pl.Series:
+    return pl.Series(
+        name, [text for one, text in zip(found, told, strict=True) for _ in range(len(one.days))], dtype=pl.String
+    )
 
 
-def _series(name: str, dtype: pl.DataType, given: Any, count: int) -> pl.Series:
-    if given is None:
-        lists = isinstance(dtype, pl.List) and name != "hashes"
-        given = [[]] * count if lists else [0 if isinstance(dtype, pl.Int64) else None] * count
-    if isinstance(given, list):
-        given = [value.tolist() if isinstance(value, np.ndarray) else value for value in given]
-    return pl.Series(name, given, dtype=dtype) if isinstance(given, list) else pl.Series(name, given).cast(dtype)
+def _numbers(name: str, dtype: pl.DataType, found: Sequence[_Found]) -> pl.Series:
+    nothing = np.nan if dtype == pl.Float64 else 0
+    parts = [one.fields.get(name, np.full(len(one.days), nothing)) for one in found]
+    return pl.Series(name, np.concatenate(parts), nan_to_null=True).cast(dtype)  # type: ignore[arg-type]
+
+
+def _lists(name: str, dtype: pl.List, found: Sequence[_Found]) -> pl.Series:
+    """The lists of a field; where a column has none they are empty, or null where they would be of hashes."""
+    nullable = name == "hashes"
+    parts = []
+    for one in found:
+        given, count = one.fields.get(name), len(one.days)
+        zeros = np.zeros(count, dtype=np.int64)
+        parts.append(given if isinstance(given, _Lists) else _Lists(flat=[], lengths=zeros, nulls=zeros == 0))
+    offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(np.concatenate([p.lengths for p in parts]))])
+    nulls = np.concatenate([np.zeros(len(p.lengths), dtype=np.bool_) if p.nulls is None else p.nulls for p in parts])
+    flat: Any = (
+        [text for part in parts for text in part.flat]
+        if dtype.inner == pl.String
+        else np.concatenate(
+            [np.asarray(part.flat, dtype=np.float64 if dtype.inner == pl.Float64 else np.int64) for part in parts]
+        )
+    )
+    items = pl.Series(flat, dtype=dtype.inner).to_arrow(compat_level=pl.CompatLevel.oldest())
+    laid = pa.LargeListArray.from_arrays(offsets, items, mask=pa.array(nulls) if nullable else None)
+    return pl.Series(name, laid)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 
 import polars as pl
 from deltalake import CommitProperties, write_deltalake
@@ -76,7 +77,7 @@ class WritePlan:
     new_columns: tuple[str, ...] = ()
     rewrite_schema: bool = False
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """One hash over all days: the data version of the whole write."""
         return digest_of(self.hashes)
