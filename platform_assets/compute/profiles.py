@@ -175,7 +175,10 @@ def profile(
         counted = held.get_column(day).rle().struct.unnest()
         days = counted.get_column("value").cast(pl.Date).alias("day")
         firsts = np.concatenate([[0], np.cumsum(counted.get_column("len").to_numpy())]).astype(np.int64)
-    return _together([_of_column(held.get_column(name), days, firsts) for name in names]).sort("day", "column")
+    cells = [held.get_column(name) for name in names]
+    nulls = held.select(pl.col(c.name).is_null() for c in cells if c.null_count())
+    found = [_of_column(c, nulls.get_column(c.name) if c.name in nulls else None, days, firsts) for c in cells]
+    return _together(found).sort("day", "column")
 
 
 def merge(profiles: pl.DataFrame, *, points: int | None = None) -> pl.DataFrame:
@@ -251,10 +254,10 @@ class _Found:
     fields: Mapping[str, npt.NDArray[Any] | _Lists]
 
 
-def _of_column(cells: pl.Series, days: pl.Series, firsts: Integers) -> _Found:
+def _of_column(cells: pl.Series, are_null: pl.Series | None, days: pl.Series, firsts: Integers) -> _Found:
     kind = kind_of(cells.dtype)
     rows = np.diff(firsts)
-    nulls = _sums(cells.is_null().to_numpy(), firsts) if cells.null_count() else np.zeros_like(rows)
+    nulls = np.zeros_like(rows) if are_null is None else _sums(are_null.to_numpy(), firsts)
     found: dict[str, npt.NDArray[Any] | _Lists] = {"rows": rows, "nulls": nulls}
     if kind == "text":
         found |= _texts_of(cells.cast(pl.String), firsts, np.flatnonzero(rows > nulls))

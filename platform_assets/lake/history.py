@@ -8,7 +8,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from platform_assets.compute.content_hash import content_hash
 from platform_assets.errors import TableError, WriteConflict
-from platform_assets.lake.tables import Lake, explained
+from platform_assets.lake.tables import NEW_TABLE, Lake, explained
 from platform_assets.lake.writes import Provenance
 
 
@@ -36,14 +36,13 @@ def add_rows(
         with explained(path, "write"):
             if seen is None:
                 path.mkdir(parents=True, exist_ok=True)
-                configuration: dict[str, str | None] = {"delta.logRetentionDuration": "interval 3650 days"}
                 write_deltalake(
                     path,
                     rows,
                     mode="error",
                     description=description,
                     commit_properties=properties,
-                    configuration=configuration,
+                    configuration=NEW_TABLE,
                 )
                 return 0
             with lake.writing(table, version=seen) as there:

@@ -27,7 +27,7 @@ from platform_assets.declarations.names import LEDGER
 from platform_assets.declarations.times import INSTANT, Days, day_ranges
 from platform_assets.lake.damage import LOG
 from platform_assets.lake.opened import Stamp, stamp_of
-from platform_assets.lake.tables import ATTEMPTS, Lake, explained
+from platform_assets.lake.tables import ATTEMPTS, NEW_TABLE, Lake, explained
 
 _SCHEMA = pl.Schema(
     {
@@ -209,6 +209,7 @@ def _append(lake: Lake, row: pl.DataFrame) -> None:
             mode="append",
             partition_by=["asset"],
             description="What each materialization was made of",
+            configuration=NEW_TABLE,
         )
         return
     with lake.writing(LEDGER, version=there) as table:

@@ -23,7 +23,7 @@ from platform_assets.declarations.declaration import Column
 from platform_assets.declarations.names import DAY
 from platform_assets.declarations.times import Days, day_ranges
 from platform_assets.errors import SchemaChanged, TableError, WriteConflict, WriteRefused
-from platform_assets.lake.tables import ATTEMPTS, ENGINE_ERRORS, PARTITIONS_KEY, Lake, explained
+from platform_assets.lake.tables import ATTEMPTS, ENGINE_ERRORS, NEW_TABLE, PARTITIONS_KEY, Lake, explained
 
 EMPTY, _UNREADABLE = "empty", "unreadable"
 """In place of a content hash: of a day without rows, and of one that cannot be read."""
@@ -216,7 +216,7 @@ def _commit(
             partition_by=[DAY] if partitioned else None,
             description=description or None,
             commit_properties=commit,
-            configuration={"delta.logRetentionDuration": "interval 3650 days"},
+            configuration=NEW_TABLE,
         )
         return 0
     with lake.writing(plan.table, version=plan.base) as table:
