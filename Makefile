@@ -9,6 +9,8 @@ WORKS ?=
 PEERS := .venv-peers
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Dagster and MLflow take seconds to import once they are compiled, and tens of seconds each time where that is not kept.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo dev mlflow refresh test test-slow check bench lint format lock clean
 

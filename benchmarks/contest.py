@@ -28,6 +28,9 @@ from benchmarks import peers
 
 Work = Callable[[], Any]
 
+ENOUGH = 60.0
+"""Seconds of a contender's work after which it is not asked to repeat it."""
+
 LIBRARIES = ("polars", "duckdb", "pandas", "deltalake", "lightgbm", "mlflow", "numpy", "dagster")
 
 
@@ -57,7 +60,8 @@ class Contest:
     Attributes:
         module: the module that declares it, as `python -m` takes it.
         work: what is done, in a few words, with the sizes in braces.
-        sizes: by name the arguments of `make`; `repeat` is how often each contender runs.
+        sizes: by name the arguments of `make`; `repeat` is how often each contender runs, less where its runs took
+            `ENOUGH` by then.
         make: writes the data into a folder.
         contenders: by name, in order.
         base: the contender that the others' processor time is told against.
@@ -85,6 +89,7 @@ class Figures:
 
     Attributes:
         contender: who.
+        runs: how often it ran.
         wall: seconds.
         processor: seconds of all threads together.
         peak: memory of its process at most, in GB.
@@ -95,6 +100,7 @@ class Figures:
     """
 
     contender: str
+    runs: int
     wall: float
     processor: float
     peak: float
@@ -117,6 +123,8 @@ def hold(contest: Contest, *, size: str) -> list[Figures]:
         _told([sys.executable, "-m", contest.module, "--size", size, "--make", folder])
         for _ in range(repeat):
             for name in order:
+                if sum(f["wall"] * contest.contenders[name].times for f in found[name]) >= ENOUGH:
+                    continue
                 python = str(peers.python()) if contest.contenders[name].peer else sys.executable
                 said = _told([python, "-m", contest.module, "--one", folder, name])
                 found[name].append(json.loads(said.splitlines()[-1]))
@@ -128,6 +136,7 @@ def hold(contest: Contest, *, size: str) -> list[Figures]:
         figures.append(
             Figures(
                 contender=name,
+                runs=len(each),
                 wall=wall,
                 processor=processor,
                 peak=peak,
@@ -168,7 +177,8 @@ def as_markdown(record: Mapping[str, Any]) -> str:
     ]
     for f in record["figures"]:
         wrong = "" if f["wrong"] is None else f"{f['wrong']:,}" if isinstance(f["wrong"], int) else f"{f['wrong']:.5f}"
-        took = (short(f["wall"]), f"{f['spread']:.0%}", short(f["processor"]))
+        spread = f"{f['spread']:.0%}" if f["runs"] > 1 else "ran once"
+        took = (short(f["wall"]), spread, short(f["processor"]))
         lines.append(f"| {f['contender']} | {' | '.join(took)} | {f['ratio']:.2f} | {f['peak']:.2f} | {wrong} |")
     return "\n".join(lines)
 
@@ -220,7 +230,7 @@ def main(contest: Contest, description: str) -> None:
 
 def _work_done(contest: Contest, size: str) -> str:
     numbers = {name: f"{value:,}" for name, value in contest.sizes[size].items()}
-    return f"{contest.work.format(**numbers)}, median of {numbers['repeat']}"
+    return f"{contest.work.format(**numbers)}, median of {numbers['repeat']} or of what a minute holds"
 
 
 def _told(command: Sequence[str]) -> str:
