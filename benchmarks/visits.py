@@ -198,5 +198,5 @@ def platform(root: Path) -> Platform:
 
 def make(root: Path, catalogue: Catalogue, *names: str, days: Days | None = None) -> list[Materialization]:
     """Materialize by direct call."""
-    run = Run(run_id="benchmark", now=datetime(2040, 1, 1, tzinfo=UTC))
-    return [materialize(platform(root), catalogue, name, run, days=days) for name in names]
+    run, there = Run(run_id="benchmark", now=datetime(2040, 1, 1, tzinfo=UTC)), platform(root)
+    return [materialize(there, catalogue, name, run, days=days) for name in names]

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from deltalake import write_deltalake
+from polars.testing import assert_frame_equal
 
 from platform_assets.errors import TableError, TableMissing
 from platform_assets.lake.tables import Lake
@@ -37,6 +38,32 @@ def test_a_table_that_was_never_written_has_no_version(lake: Lake) -> None:
 def test_days_are_read_from_the_log_and_filter_what_is_read(lake: Lake) -> None:
     assert lake.days(TABLE) == {day(1), day(2), day(3)}
     assert lake.scan(TABLE, days=days(2, 3)).select("value").collect()["value"].sort().to_list() == [2, 3]
+
+
+@pytest.mark.parametrize(("first", "last"), [(1, 1), (2, 3), (1, 3), (4, 9)])
+def test_the_files_of_the_days_alone_say_what_a_scan_of_the_table_says_of_them(
+    lake: Lake, first: int, last: int
+) -> None:
+    """Also across columns that came later, and of a version that has been replaced."""
+    write_deltalake(
+        lake.path(TABLE),
+        rows(("b", 2, 2)).with_columns(note=pl.lit("new")),
+        mode="overwrite",
+        predicate="day = '2024-03-02'",
+        schema_mode="merge",
+    )
+    for version in (0, 1):
+        table = lake.open(TABLE, version=version)
+        naive = pl.scan_delta(table).filter(pl.col("day").is_between(day(first), day(last)))
+        found = lake.scan(TABLE, version=version, days=days(first, last))
+        assert found.collect_schema() == naive.collect_schema()
+        assert_frame_equal(found.collect(), naive.collect(), check_row_order=False)
+
+
+def test_a_damaged_file_of_another_day_does_not_disturb(lake: Lake) -> None:
+    for file in lake.path(TABLE).glob("day=2024-03-0[13]/*.parquet"):
+        file.write_bytes(b"no parquet")
+    assert lake.scan(TABLE, days=days(2)).collect()["value"].to_list() == [2]
 
 
 def test_each_version_changed_the_days_that_it_rewrote(lake: Lake) -> None:
