@@ -180,7 +180,7 @@ def _found(timelines: Timelines, group: Features, known: Known, boundary: Bounda
                 search.take_in(rows.filter(there), entity[there.to_numpy()])
     found: dict[str, pl.Series] = {}
     for column, search in searches.items():
-        number, age, rows = search.winners()
+        number, age, rows = search.winners(aged=bool(group.age_column) or group.max_age is not None)
         wins = number >= 0
         if column is None and group.age_column:
             found[group.age_column] = _where(wins, pl.Series(age).cast(pl.Duration("us")))

@@ -145,7 +145,7 @@ def carry_on(
         board: as for `take_in`.
         held: the number of each slot's best row, -1 where it has none.
         winner: filled per question with the number of its winner, where there is one.
-        age: likewise with how long before the question that was true, in microseconds.
+        age: likewise with how long before the question that was true, in microseconds; of no length where nobody asks.
     """
     del owner  # what the compiled form goes by
     lain, numbers = board[line], held[line]
@@ -162,4 +162,6 @@ def carry_on(
     source = np.maximum.accumulate(np.where(rises, np.arange(len(numbers)), 0))
     found = newest > floor
     asked = order[line[found]]
-    winner[asked], age[asked] = numbers[source[found]], lain[found, 0] - lain[source[found], 1]
+    winner[asked] = numbers[source[found]]
+    if len(age):
+        age[asked] = lain[found, 0] - lain[source[found], 1]

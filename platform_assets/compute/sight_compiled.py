@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numba
 import numpy as np
 
-from platform_assets.compute.sight import LAST, Integers, Numbers, patience
+from platform_assets.compute.sight import LAST, NEVER, Integers, Numbers, patience
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -138,14 +138,14 @@ def carry_on(
     age: Integers,
 ) -> None:
     """Walk all timelines at once, in order of time, and tell which row is the newest so far; as in `sight`."""
-    newest = np.full(len(starts) - 1, -1, dtype=np.int32)
+    newest = np.full((len(starts) - 1, 3), NEVER, dtype=np.int64)
+    newest[:, 0] = -1
     for s in range(len(owner)):
-        e = owner[s]
-        best = newest[e]
-        if held[s] >= 0 and (
-            best < 0 or board[s, 1] > board[best, 1] or (board[s, 1] == board[best, 1] and board[s, 2] > board[best, 2])
-        ):
-            newest[e] = best = s
-        if best >= 0:
-            winner[order[s]] = held[best]
-            age[order[s]] = board[s, 0] - board[best, 1]
+        best = newest[owner[s]]
+        later = board[s, 1] > best[1] or (board[s, 1] == best[1] and board[s, 2] > best[2])
+        if held[s] >= 0 and (later or best[0] < 0):
+            best[0], best[1], best[2] = held[s], board[s, 1], board[s, 2]
+        if best[0] >= 0:
+            winner[order[s]] = best[0]
+            if len(age):
+                age[order[s]] = board[s, 0] - best[1]

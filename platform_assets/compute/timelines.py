@@ -133,13 +133,13 @@ class Search:
         if self._waiting > _ENOUGH_LOSERS + len(lines.at):
             self._kept, self._waiting = [self._settled()], 0
 
-    def winners(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], pl.DataFrame]:
-        """Per spine row its winner's number (-1 without one) and age (in microseconds); and the rows that are numbered."""
+    def winners(self, *, aged: bool) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], pl.DataFrame]:
+        """Per spine row its winner's number (-1 without one) and, if asked, age (in microseconds); the rows that are numbered."""
         kept, lines = self._settled(), self._lines
         held = np.full(len(lines.at), -1, dtype=np.int32)
         held[kept.slot] = np.arange(len(kept.slot), dtype=np.int32)
         number = np.full(lines.length, -1, dtype=np.int32)
-        age = np.zeros(lines.length, dtype=np.int64)
+        age = np.zeros(lines.length if aged else 0, dtype=np.int64)
         steps(len(held)).carry_on(lines.owner, lines.starts, lines.line, lines.order, self._board, held, number, age)
         return number, age, kept.values
 
