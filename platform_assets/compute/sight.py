@@ -5,8 +5,7 @@ sight at one instant; the first question on its entity's timeline at or after it
 row counts, and a question's winner is the newest of its own slot and those before it on its timeline. Newest is a
 maximum over (event time, known time), so rows may come in any order and in any portions.
 
-Times are microseconds since the epoch. `board` holds per slot the question's time and the two times of the best
-row so far, side by side. These are the steps for few rows; `sight_compiled` has the same for many.
+Times are microseconds since the epoch. `board` holds per slot the two times of the best row so far, side by side. These are the steps for few rows; `sight_compiled` has the same for many.
 """
 
 from __future__ import annotations
@@ -23,20 +22,23 @@ LAST = int(np.iinfo(np.int64).max)
 """The last instant there is: no question comes after it."""
 
 
-def empty_board(at: Integers) -> Integers:
-    """A board without rows for questions at these times, which must ascend."""
-    board = np.full((len(at), 3), NEVER, dtype=np.int64)
-    board[:, 0] = at
-    return board
+def empty_board(slots: int) -> Integers:
+    """A board without rows."""
+    return np.full((slots, 2), NEVER, dtype=np.int64)
 
 
-def empty_clock(board: Integers) -> Integers:
-    """What the compiled form of `take_in` remembers from one portion to the next, before any row.
+def empty_desk(entities: int) -> Integers:
+    """What the compiled form of `take_in` remembers of each entity, before any question is entered."""
+    return np.full((entities, 2), [-1, NEVER], dtype=np.int64)
 
-    The slots from which on questions are entered, the rows and the strays since it began anew, and how many strays it
+
+def empty_clock(slots: int) -> Integers:
+    """What it remembers besides, from one portion to the next.
+
+    The slot from which on questions are entered, the rows and the strays since it began anew, and how many strays it
     takes before it does so again.
     """
-    return np.array([len(board), 0, 0, patience(len(board))], dtype=np.int64)
+    return np.array([slots, 0, 0, patience(slots)], dtype=np.int64)
 
 
 def patience(slots: int) -> int:
@@ -69,11 +71,12 @@ def take_in(
     known: Integers,
     then: bool,  # noqa: FBT001
     strictly: bool,  # noqa: FBT001
+    at: Integers,
     owner: Numbers,
     starts: Integers,
     line: Numbers,
     board: Integers,
-    upcoming: Numbers,  # noqa: ARG001 - what the compiled form goes by
+    desk: Integers,  # noqa: ARG001 - what the compiled form goes by
     clock: Integers,  # noqa: ARG001 - likewise
     taken: Numbers,
     slot: Numbers,
@@ -86,11 +89,12 @@ def take_in(
         known: when it could be known.
         then: whether it comes into sight only when it was known; else when it was true.
         strictly: whether a question at that very instant does not see it yet.
+        at: per slot the question's time.
         owner: see `timelines`.
         starts: likewise.
         line: likewise.
         board: see above; changed.
-        upcoming: per entity the first slot that is entered, -1 before any; not used.
+        desk: of `empty_desk`; not used.
         clock: of `empty_clock`; not used.
         taken: filled from the start with the places of rows that may win.
         slot: filled with the slot of each of those.
@@ -98,9 +102,9 @@ def take_in(
     Returns:
         How many they are.
     """
-    slots = len(board)
+    slots = len(at)
     seen = np.maximum(event, known) if then else event
-    first = np.searchsorted(board[:, 0], seen, side="right" if strictly else "left")
+    first = np.searchsorted(at, seen, side="right" if strictly else "left")
     laid = owner[line].astype(np.int64) * (slots + 1) + line
     place = np.searchsorted(laid, entity.astype(np.int64) * (slots + 1) + first)
     (rows,) = np.nonzero((entity >= 0) & (place < starts[entity + 1]))
@@ -109,10 +113,10 @@ def take_in(
     rows, found = rows[order], found[order]
     last = np.flatnonzero(np.append(found[1:] != found[:-1], np.ones(min(len(rows), 1), dtype=np.bool_)))
     newest, where = rows[last], found[last]
-    held, held_known = board[where, 1], board[where, 2]
+    held, held_known = board[where, 0], board[where, 1]
     newer = (event[newest] > held) | ((event[newest] == held) & (known[newest] > held_known))
-    board[where[newer], 1] = event[newest[newer]]
-    board[where[newer], 2] = known[newest[newer]]
+    board[where[newer], 0] = event[newest[newer]]
+    board[where[newer], 1] = known[newest[newer]]
     best = np.empty(len(rows), dtype=np.bool_)
     still_best(event[rows], known[rows], found, board, best)
     count = int(best.sum())
@@ -122,10 +126,11 @@ def take_in(
 
 def still_best(event: Integers, known: Integers, slot: Numbers, board: Integers, best: npt.NDArray[np.bool_]) -> None:
     """Fill `best` with whether each row is among the newest of its slot; rows that tie all are."""
-    best[:] = (event == board[slot, 1]) & (known == board[slot, 2])
+    best[:] = (event == board[slot, 0]) & (known == board[slot, 1])
 
 
 def carry_on(
+    at: Integers,
     owner: Numbers,
     starts: Integers,
     line: Numbers,
@@ -138,7 +143,8 @@ def carry_on(
     """Walk each timeline and tell for every question which row is the newest so far.
 
     Args:
-        owner: as for `take_in`.
+        at: as for `take_in`.
+        owner: likewise.
         starts: likewise.
         line: likewise.
         order: per slot the question in the spine.
@@ -151,7 +157,7 @@ def carry_on(
     lain, numbers = board[line], held[line]
     there = numbers >= 0
     rank = np.zeros(len(numbers), dtype=np.int64)
-    by_age = np.lexsort((lain[there, 2], lain[there, 1]))
+    by_age = np.lexsort((lain[there, 1], lain[there, 0]))
     places = np.empty(len(by_age), dtype=np.int64)
     places[by_age] = np.arange(1, len(by_age) + 1)
     rank[there] = places
@@ -164,4 +170,4 @@ def carry_on(
     asked = order[line[found]]
     winner[asked] = numbers[source[found]]
     if len(age):
-        age[asked] = lain[found, 0] - lain[source[found], 1]
+        age[asked] = at[line[found]] - lain[source[found], 0]

@@ -6,6 +6,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ _MANY = 100_000
 _COMPILED = "platform_assets.compute.sight_compiled"
 _DENSE = 1_000_000
 """Whole-number keys are looked up in a table when they lie within this range, or one of eight times their number."""
+_LEAST = 1_000
+"""Rows that a stretch in order of time has on average, where stretches are taken one by one."""
 _ENOUGH_LOSERS = 200_000
 """Rows that may have been beaten since they were kept, beside one a question, before they are thrown out."""
 
@@ -98,9 +101,9 @@ class Search:
     def __init__(self, timelines: Timelines, values: pl.Schema, *, then: bool, strictly: bool) -> None:
         self._lines, self._then, self._strictly = timelines, then, strictly
         self._values = list(values)
-        self._board = sight.empty_board(timelines.at)
-        self._clock = sight.empty_clock(self._board)
-        self._upcoming = np.full(len(timelines.entities), -1, dtype=np.int32)
+        self._board = sight.empty_board(len(timelines.at))
+        self._clock = sight.empty_clock(len(timelines.at))
+        self._desk = sight.empty_desk(len(timelines.entities))
         none, no_slot = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int32)
         nothing = pl.DataFrame(schema=values or {EVENT: pl.Int64})
         self._kept = [_Kept(values=nothing, event=none, known=none, slot=no_slot)]
@@ -109,22 +112,27 @@ class Search:
     def take_in(self, rows: pl.DataFrame, entity: npt.NDArray[np.int32]) -> None:
         """Look at rows (both times in microseconds, and the values) of these entities."""
         event, known = rows.get_column(EVENT).to_numpy(), rows.get_column(KNOWN).to_numpy()
-        lines, taken, slot = self._lines, np.empty(len(rows), dtype=np.int32), np.empty(len(rows), dtype=np.int32)
-        count = steps(len(rows)).take_in(
-            entity,
-            event,
-            known,
-            self._then,
-            self._strictly,
-            lines.owner,
-            lines.starts,
-            lines.line,
-            self._board,
-            self._upcoming,
-            self._clock,
-            taken,
-            slot,
-        )
+        lines, count = self._lines, 0
+        taken, slot = np.empty(len(rows), dtype=np.int32), np.empty(len(rows), dtype=np.int32)
+        for start, end in _newest_first(event):
+            more = steps(len(rows)).take_in(
+                entity[start:end],
+                event[start:end],
+                known[start:end],
+                self._then,
+                self._strictly,
+                lines.at,
+                lines.owner,
+                lines.starts,
+                lines.line,
+                self._board,
+                self._desk,
+                self._clock,
+                taken[count:],
+                slot[count:],
+            )
+            taken[count : count + more] += start
+            count += more
         taken, slot = taken[:count], slot[:count].copy()
         # A frame without columns has no rows.
         values = rows.select(self._values or [EVENT])[taken]
@@ -140,7 +148,9 @@ class Search:
         held[kept.slot] = np.arange(len(kept.slot), dtype=np.int32)
         number = np.full(lines.length, -1, dtype=np.int32)
         age = np.zeros(lines.length if aged else 0, dtype=np.int64)
-        steps(len(held)).carry_on(lines.owner, lines.starts, lines.line, lines.order, self._board, held, number, age)
+        steps(len(held)).carry_on(
+            lines.at, lines.owner, lines.starts, lines.line, lines.order, self._board, held, number, age
+        )
         return number, age, kept.values
 
     def _settled(self) -> _Kept:
@@ -166,6 +176,18 @@ class Search:
         rows = values[places].with_columns(pl.Series(_SLOT, slot[places]), pl.Series(_PLACE, places))
         rows = rows.sort(self._values) if self._values else rows
         return rows.filter(~pl.col(_SLOT).is_last_distinct()).get_column(_PLACE).to_numpy()
+
+
+def _newest_first(event: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Where stretches in order of time begin and end, the newest first; all in one where they are many.
+
+    A portion holds pieces of files, each in order of time, and files do not come in the order of theirs.
+    """
+    cuts = np.flatnonzero(event[1:] < event[:-1]) + 1
+    if len(cuts) * _LEAST > len(event):
+        return [(0, len(event))]
+    bounds = [0, *cuts.tolist(), len(event)]
+    return sorted(pairwise(bounds), key=lambda stretch: event[stretch[0]], reverse=True) if len(event) else []
 
 
 def steps(rows: int) -> ModuleType:
