@@ -8,7 +8,7 @@ import sys
 
 from benchmarks import results
 
-WORKS = ("point_in_time", "scoring", "profiles", "training", "upserts", "days", "orchestration")
+WORKS = ("point_in_time", "memory", "scoring", "profiles", "training", "upserts", "days", "orchestration")
 
 
 def run() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import contest as contest_module
-from benchmarks import days, orchestration, peers, point_in_time, profiles, results, training, upserts
+from benchmarks import days, memory, orchestration, peers, point_in_time, profiles, results, training, upserts
 from benchmarks.__main__ import WORKS
 from benchmarks.contest import Contest, work_alone
 
@@ -18,6 +18,7 @@ TINY = {
     "upserts": (upserts.CONTEST, {"per_day": 40, "young": 1, "grown": 2, "old": 4}),
     "training": (training.CONTEST, {"rows": 3_000}),
     "days": (days.CONTEST, {"per_day": 60, "young": 61, "grown": 62, "old": 63}),
+    "memory": (memory.CONTEST, {"spine": 2_000, "group": 6_000, "days": 10}),
     "orchestration": (orchestration.CONTEST, {"days": 3, "per_day": 40}),
 }
 
@@ -129,3 +130,10 @@ def test_peers_agree(name: str, tmp_path: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, cwd=peers.ROOT, env=os.environ | peers.SILENT)
         assert done.returncode == 0, done.stderr[-2000:]
         assert json.loads(done.stdout.splitlines()[-1])["wrong"] <= tolerance, contender
+
+
+def test_a_run_that_takes_more_memory_than_it_may_fails() -> None:
+    with memory.limited(None), memory.limited(10**12):
+        pass
+    with pytest.raises(MemoryError, match=r"took .* MB of the 0 MB that it was allowed"), memory.limited(0):
+        assert bytearray(b"1") * 2**26

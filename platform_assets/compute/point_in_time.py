@@ -11,19 +11,16 @@ kept: memory follows the spine, not the group. `sight` holds the steps and says 
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from types import ModuleType
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 import polars as pl
 
-from platform_assets.compute import sight
+from platform_assets.compute.timelines import EVENT, KNOWN, Search, Timelines
 from platform_assets.declarations.times import INSTANT, Known
 
 if TYPE_CHECKING:
@@ -32,20 +29,10 @@ if TYPE_CHECKING:
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 Boundary = Literal["inclusive", "exclusive"]
 
-_QUESTION, _ENTITY, _AT = "__question", "__entity", "__at"
-_EVENT, _KNOWN, _SLOT = "__event", "__known", "__slot"
-
 _PORTION = 4_000_000
 """Cells taken in at once: rows times columns."""
-_ENOUGH_LOSERS = 200_000
-"""Rows that may have been beaten since they were kept, beside one a question, before they are thrown out."""
 _FEW_ENTITIES = 10_000
 """So many at most are looked for by name in a lazy frame."""
-_MANY = 100_000
-"""Rows from which on it pays to start the compiler."""
-_COMPILED = "platform_assets.compute.sight_compiled"
-_DENSE = 1_000_000
-"""Whole-number keys are looked up in a table when they lie within this range, or one of eight times their number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,12 +146,12 @@ def point_in_time_joins(
         taken |= group.added
 
     def joined(asked: pl.DataFrame) -> pl.DataFrame:
-        timelines: dict[tuple[str, ...], _Timelines] = {}
+        timelines: dict[tuple[str, ...], Timelines] = {}
         found = [asked]
         for group in groups:
             keys = tuple(group.on)
             if keys not in timelines:
-                timelines[keys] = _Timelines(asked, keys, prediction_time)
+                timelines[keys] = Timelines(asked, keys, _instant(prediction_time))
             found.append(_found(timelines[keys], group, known, boundary))
         return pl.concat(found, how="horizontal")
 
@@ -173,134 +160,14 @@ def point_in_time_joins(
     return spine.map_batches(joined, schema=pl.Schema(taken), streamable=False)
 
 
-class _Timelines:
-    """The questions of a spine, sorted by entity and time.
-
-    Attributes:
-        length: how many rows the spine has.
-        order: per slot the spine row that asks.
-        at: per slot when it asks.
-        starts: where each entity's slots start, with the end of the last behind it.
-    """
-
-    def __init__(self, spine: pl.DataFrame, on: Sequence[str], prediction_time: str) -> None:
-        asked = spine.select(*on, _instant(prediction_time).alias(_AT)).with_row_index(_QUESTION).drop_nulls()
-        self.length, self.on = len(spine), list(on)
-        self.entities = asked.select(on).unique().with_row_index(_ENTITY).with_columns(pl.col(_ENTITY).cast(pl.Int32))
-        self._low, self._numbers = self._dense()
-        ordered = asked.select(_QUESTION, pl.col(_AT).to_physical(), pl.Series(_ENTITY, self.number(asked))).sort(
-            _ENTITY, _AT
-        )
-        self.order = ordered.get_column(_QUESTION).to_numpy()
-        self.at = ordered.get_column(_AT).to_numpy()
-        numbers = np.arange(len(self.entities) + 1, dtype=np.int32)
-        self.starts = np.searchsorted(ordered.get_column(_ENTITY).to_numpy(), numbers).astype(np.int64)
-
-    def number(self, rows: pl.DataFrame) -> npt.NDArray[np.int32]:
-        """The number of each row's entity, -1 where nobody asks for it."""
-        if self._numbers is None:
-            found = rows.select(self.on).join(self.entities, on=self.on, how="left", maintain_order="left")
-            return found.get_column(_ENTITY).fill_null(-1).to_numpy()
-        keys = rows.get_column(self.on[0]).cast(pl.Int64)
-        numbers = np.empty(len(rows), dtype=np.int32)
-        _steps(len(rows)).look_up(keys.fill_null(self._low - 1).to_numpy(), self._low, self._numbers, numbers)
-        return numbers
-
-    def narrowed(self, rows: pl.LazyFrame, group: Features, known: Known) -> pl.LazyFrame:
-        """The rows that some question can see, as far as times and few entities tell."""
-        if not len(self.at):
-            return rows.clear()
-        first, last = (pl.lit(int(x), pl.Int64).cast(INSTANT) for x in (self.at.min(), self.at.max()))
-        event, when_known = (_comparable(name, group.schema[name]) for name in (group.event_time, group.known_at))
-        rows = rows.filter(event <= last)
-        if known == "then" and group.known_at != group.event_time:
-            rows = rows.filter(when_known <= last)
-        if group.max_age is not None and group.age_column is None:
-            rows = rows.filter(event >= first - group.max_age)
-        for key in self.on:
-            wanted = self.entities.get_column(key).unique()
-            if len(wanted) <= _FEW_ENTITIES and (wanted.dtype.is_integer() or wanted.dtype == pl.String):
-                rows = rows.filter(pl.col(key).is_in(wanted.implode()))
-        return rows
-
-    def _dense(self) -> tuple[int, npt.NDArray[np.int32] | None]:
-        """For one whole-number key in a narrow range, a table from key to number."""
-        keys = self.entities.get_column(self.on[0])
-        if len(self.on) > 1 or not keys.dtype.is_integer() or keys.dtype == pl.UInt64 or keys.is_empty():
-            return 0, None
-        low, high = int(keys.min()), int(keys.max())  # type: ignore[arg-type]
-        if high - low >= max(_DENSE, 8 * len(keys)) or low <= np.iinfo(np.int64).min:
-            return 0, None
-        numbers = np.full(high - low + 1, -1, dtype=np.int32)
-        numbers[keys.cast(pl.Int64).to_numpy() - low] = self.entities.get_column(_ENTITY).to_numpy()
-        return low, numbers
-
-
-class _Search:
-    """The newest visible row for each question, while rows come in."""
-
-    def __init__(self, timelines: _Timelines, values: pl.Schema, *, then: bool, strictly: bool) -> None:
-        self._lines, self._values, self._then, self._strictly = timelines, values, then, strictly
-        self._board, self._rivals = sight.empty_board(timelines.at), sight.empty_rivals(timelines.starts)
-        self._near = timelines.starts[:-1].copy()
-        times = {_EVENT: pl.Int64(), _KNOWN: pl.Int64(), _SLOT: pl.Int64()}
-        self._kept = pl.DataFrame(schema={**values, **times})
-        self._new: list[pl.DataFrame] = []
-        self._waiting = 0
-
-    def take_in(self, rows: pl.DataFrame, entity: npt.NDArray[np.int32]) -> None:
-        """Look at rows (both times in microseconds, and the values) of these entities."""
-        slot = np.empty(len(rows), dtype=np.int64)
-        event, known = rows.get_column(_EVENT).to_numpy(), rows.get_column(_KNOWN).to_numpy()
-        lines = self._lines
-        _steps(len(rows)).take_in(
-            entity, event, known, self._then, self._strictly, lines.starts, self._rivals, self._near, self._board, slot
-        )
-        places = rows.select(*self._values, _EVENT, _KNOWN, pl.Series(_SLOT, slot))
-        self._new.append(places.filter(self._still_best(places)))
-        self._waiting += len(self._new[-1])
-        if self._waiting > _ENOUGH_LOSERS + len(self._lines.at):
-            self._settle()
-
-    def winners(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], pl.DataFrame]:
-        """Per spine row the number of its winner (-1 without one) and its event time; and the rows that are numbered."""
-        self._settle()
-        slots = len(self._lines.at)
-        held = np.full(slots, -1, dtype=np.int64)
-        held[self._kept.get_column(_SLOT).to_numpy()] = np.arange(len(self._kept))
-        winner, event = np.empty(slots, dtype=np.int64), np.empty(slots, dtype=np.int64)
-        _steps(slots).carry_on(self._lines.starts, self._board, held, winner, event)
-        number = np.full(self._lines.length, -1, dtype=np.int64)
-        since = np.full(self._lines.length, sight.NEVER, dtype=np.int64)
-        number[self._lines.order], since[self._lines.order] = winner, event
-        return number, since, self._kept
-
-    def _settle(self) -> None:
-        """Throw out what was beaten, and let the values decide between rows that tie."""
-        kept = pl.concat([self._kept, *self._new])
-        kept = kept.filter(self._still_best(kept))
-        tied = kept.get_column(_SLOT).is_duplicated()
-        if tied.any():
-            last = kept.filter(tied).sort(list(self._values)) if self._values else kept.filter(tied)
-            last = last.unique(_SLOT, keep="last", maintain_order=True)
-            kept = pl.concat([kept.filter(~tied), last])
-        self._kept, self._new, self._waiting = kept.rechunk(), [], 0
-
-    def _still_best(self, rows: pl.DataFrame) -> pl.Series:
-        best = np.empty(len(rows), dtype=np.bool_)
-        times = (rows.get_column(name).to_numpy() for name in (_EVENT, _KNOWN, _SLOT))
-        _steps(len(rows)).still_best(*times, self._board, best)
-        return pl.Series(best)
-
-
-def _found(timelines: _Timelines, group: Features, known: Known, boundary: Boundary) -> pl.DataFrame:
+def _found(timelines: Timelines, group: Features, known: Known, boundary: Boundary) -> pl.DataFrame:
     """Per spine row what the join adds to it."""
     values = pl.Schema({name: group.schema[name] for name in group.values})
     sought: dict[str | None, pl.Schema] = {None: values}
     if group.last_non_null:
         sought = {None: pl.Schema(), **dict.fromkeys(group.values, values)}
     searches = {
-        column: _Search(timelines, kept, then=known == "then", strictly=boundary == "exclusive")
+        column: Search(timelines, kept, then=known == "then", strictly=boundary == "exclusive")
         for column, kept in sought.items()
     }
     for rows in _portions(timelines, group, known):
@@ -311,52 +178,60 @@ def _found(timelines: _Timelines, group: Features, known: Known, boundary: Bound
             else:
                 there = rows.get_column(column).is_not_null()
                 search.take_in(rows.filter(there), entity[there.to_numpy()])
-    asked = np.full(timelines.length, sight.NEVER, dtype=np.int64)
-    asked[timelines.order] = timelines.at
     found: dict[str, pl.Series] = {}
     for column, search in searches.items():
-        number, event, rows = search.winners()
-        age = pl.select(
-            pl.when(pl.Series(number) >= 0).then(pl.Series(asked - event).cast(pl.Duration("us")))
-        ).to_series()
+        number, age, rows = search.winners(aged=bool(group.age_column) or group.max_age is not None)
+        wins = number >= 0
         if column is None and group.age_column:
-            found[group.age_column] = age
-        fresh = pl.Series(number >= 0)
+            found[group.age_column] = _where(wins, pl.Series(age).cast(pl.Duration("us")))
         if group.max_age is not None:
-            fresh &= (age <= group.max_age).fill_null(value=False)
-        place = pl.select(pl.when(fresh).then(pl.Series(number))).to_series()
-        for name in [column] if column else () if group.last_non_null else group.values:
-            found[name] = rows.get_column(name).gather(place)
+            wins &= age <= group.max_age // timedelta(microseconds=1)
+        place = _where(wins, pl.Series(number.view(np.uint32)))
+        names = [column] if column else () if group.last_non_null else group.values
+        found |= {name: rows.get_column(name).gather(place) for name in names}
     return pl.DataFrame([series.alias(name) for name, series in found.items()])
 
 
-def _portions(timelines: _Timelines, group: Features, known: Known) -> Iterator[pl.DataFrame]:
+def _where(wins: npt.NDArray[np.bool_], found: pl.Series) -> pl.Series:
+    """What was found, null where nothing wins."""
+    return found if wins.all() else pl.select(pl.when(pl.Series(wins)).then(found)).to_series()
+
+
+def _portions(timelines: Timelines, group: Features, known: Known) -> Iterator[pl.DataFrame]:
     """The group's keys, times (in microseconds) and values; rows without a time left out."""
     laid = [
         *group.on,
         *group.values,
-        _instant(group.event_time).to_physical().alias(_EVENT),
-        _instant(group.known_at).to_physical().alias(_KNOWN),
+        _instant(group.event_time).to_physical().alias(EVENT),
+        _instant(group.known_at).to_physical().alias(KNOWN),
     ]
     size = max(_PORTION // len(laid), 1)
     if isinstance(group.rows, pl.LazyFrame):
-        narrowed = timelines.narrowed(group.rows, group, known).select(laid)
+        narrowed = _narrowed(group.rows, timelines, group, known).select(laid)
         portions: Iterator[pl.DataFrame] = narrowed.collect_batches(chunk_size=size, maintain_order=False)
     else:
         portions = (rows.select(laid) for rows in group.rows.iter_slices(size))
     for rows in portions:
-        lacks_time = rows.get_column(_EVENT).null_count() or rows.get_column(_KNOWN).null_count()
-        yield rows.drop_nulls([_EVENT, _KNOWN]) if lacks_time else rows
+        lacks_time = rows.get_column(EVENT).null_count() or rows.get_column(KNOWN).null_count()
+        yield rows.drop_nulls([EVENT, KNOWN]) if lacks_time else rows
 
 
-def _steps(rows: int) -> ModuleType:
-    """The steps to go by: compiled ones for many rows, or where the compiler has been started already."""
-    if rows < _MANY and _COMPILED not in sys.modules:
-        return sight
-    try:
-        return importlib.import_module(_COMPILED)
-    except ImportError:  # no compiler for this Python: the same answers, at about the pace of an as-of join
-        return sight
+def _narrowed(rows: pl.LazyFrame, timelines: Timelines, group: Features, known: Known) -> pl.LazyFrame:
+    """The rows that some question can see, as far as times and few entities tell."""
+    if not len(timelines.at):
+        return rows.clear()
+    first, last = (pl.lit(int(at), pl.Int64).cast(INSTANT) for at in timelines.at[[0, -1]])
+    event, when_known = (_comparable(name, group.schema[name]) for name in (group.event_time, group.known_at))
+    rows = rows.filter(event <= last)
+    if known == "then" and group.known_at != group.event_time:
+        rows = rows.filter(when_known <= last)
+    if group.max_age is not None and group.age_column is None:
+        rows = rows.filter(event >= first - group.max_age)
+    for key in group.on:
+        wanted = timelines.entities.get_column(key).unique()
+        if len(wanted) <= _FEW_ENTITIES and (wanted.dtype.is_integer() or wanted.dtype == pl.String):
+            rows = rows.filter(pl.col(key).is_in(wanted.implode()))
+    return rows
 
 
 def _comparable(column: str, dtype: pl.DataType) -> pl.Expr:

@@ -1,12 +1,11 @@
 """The inner steps of the point-in-time join: which rows of a group can win, and for which questions.
 
-Questions (spine rows) lie sorted by entity and time, each entity's in one stretch: its timeline. A feature row
-comes into sight at one instant; the first question at or after it is its slot. In each slot only the newest row
-counts, and a question's winner is the newest of its own slot and those before it on its timeline. Newest is a
+Questions (spine rows) lie sorted by time, one slot each; those of one entity are its timeline. A feature row comes into
+sight at one instant; the first question on its entity's timeline at or after it is its slot. In each slot only the newest
+row counts, and a question's winner is the newest of its own slot and those before it on its timeline. Newest is a
 maximum over (event time, known time), so rows may come in any order and in any portions.
 
-Times are microseconds since the epoch. `board` holds per slot the question's time and the two times of the best
-row so far, side by side. These are the steps for few rows; `sight_compiled` has the same for many.
+Times are microseconds since the epoch. `board` holds per slot the two times of the best row so far, side by side. These are the steps for few rows; `sight_compiled` has the same for many.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 Integers = npt.NDArray[np.int64]
-Entities = npt.NDArray[np.int32]
+Numbers = npt.NDArray[np.int32]
 
 NEVER = int(np.iinfo(np.int64).min)
 """The time of a row that is not there."""
@@ -23,38 +22,66 @@ LAST = int(np.iinfo(np.int64).max)
 """The last instant there is: no question comes after it."""
 
 
-def empty_board(at: Integers) -> Integers:
-    """A board without rows for questions at these times."""
-    board = np.full((len(at), 3), NEVER, dtype=np.int64)
-    board[:, 0] = at
-    return board
+def empty_board(slots: int) -> Integers:
+    """A board without rows."""
+    return np.full((slots, 2), NEVER, dtype=np.int64)
 
 
-def empty_rivals(starts: Integers) -> Integers:
-    """What the compiled form of `take_in` remembers of each entity, before any row."""
-    return np.full((len(starts) - 1, 2), NEVER, dtype=np.int64)
+def empty_desk(entities: int) -> Integers:
+    """What the compiled form of `take_in` remembers of each entity, before any question is entered."""
+    return np.full((entities, 2), [-1, NEVER], dtype=np.int64)
 
 
-def look_up(keys: Integers, low: int, numbers: Entities, entity: Entities) -> None:
+def empty_clock(slots: int) -> Integers:
+    """What it remembers besides, from one portion to the next.
+
+    The slot from which on questions are entered, the rows and the strays since it began anew, and how many strays it
+    takes before it does so again.
+    """
+    return np.array([slots, 0, 0, patience(slots)], dtype=np.int64)
+
+
+def patience(slots: int) -> int:
+    """So many rows are looked up one by one in about the time in which all questions are entered anew."""
+    return slots // 64 + 64
+
+
+def look_up(keys: Integers, low: int, numbers: Numbers, entity: Numbers) -> None:
     """Fill `entity` with `numbers[key - low]`, -1 outside."""
     inside = (keys >= low) & (keys < low + len(numbers))
     entity[:] = -1
     entity[inside] = numbers[keys[inside] - low]
 
 
+def timelines(owner: Numbers, starts: Integers, line: Numbers) -> None:
+    """Fill `line` with the slots of each entity in turn, in order of time.
+
+    Args:
+        owner: per slot the entity that it asks about.
+        starts: where each entity's timeline starts on the line, with the end of the last behind it.
+        line: filled.
+    """
+    del starts  # what the compiled form goes by
+    line[:] = np.argsort(owner, kind="stable")
+
+
 def take_in(
-    entity: Entities,
+    entity: Numbers,
     event: Integers,
     known: Integers,
     then: bool,  # noqa: FBT001
     strictly: bool,  # noqa: FBT001
+    at: Integers,
+    owner: Numbers,
     starts: Integers,
-    rival: Integers,  # noqa: ARG001 - what the compiled form goes by
-    near: Integers,  # noqa: ARG001 - likewise
+    line: Numbers,
     board: Integers,
-    slot: Integers,
-) -> None:
-    """Enter rows on the board; `slot` tells where each fell, -1 where no question sees it.
+    desk: Integers,  # noqa: ARG001 - what the compiled form goes by
+    clock: Integers,  # noqa: ARG001 - likewise
+    taken: Numbers,
+    slot: Numbers,
+) -> int:
+    """Enter rows on the board, and tell which were the newest of their slot when they came.
 
     Args:
         entity: each row's entity, -1 for one that nobody asks for.
@@ -62,60 +89,85 @@ def take_in(
         known: when it could be known.
         then: whether it comes into sight only when it was known; else when it was true.
         strictly: whether a question at that very instant does not see it yet.
-        starts: where each entity's timeline starts on the board, with the end of the last behind it.
-        rival: of `empty_rivals`; not used.
-        near: a copy of `starts`; not used.
+        at: per slot the question's time.
+        owner: see `timelines`.
+        starts: likewise.
+        line: likewise.
         board: see above; changed.
-        slot: filled.
+        desk: of `empty_desk`; not used.
+        clock: of `empty_clock`; not used.
+        taken: filled from the start with the places of rows that may win.
+        slot: filled with the slot of each of those.
+
+    Returns:
+        How many they are.
     """
+    slots = len(at)
     seen = np.maximum(event, known) if then else event
-    times, rank = np.unique(board[:, 0], return_inverse=True)
-    width = len(times) + 1
-    line = _timeline_of(starts) * width + rank
-    place = entity.astype(np.int64) * width + np.searchsorted(times, seen, side="right" if strictly else "left")
-    slot[:] = np.searchsorted(line, place)
-    slot[(entity < 0) | (slot >= starts[entity + 1])] = -1
-    (rows,) = np.nonzero(slot >= 0)
-    rows = rows[np.lexsort((known[rows], event[rows], slot[rows]))]
-    newest = rows[np.append(slot[rows][1:] != slot[rows][:-1], np.ones(min(len(rows), 1), dtype=np.bool_))]
-    held, held_known = board[slot[newest], 1], board[slot[newest], 2]
+    first = np.searchsorted(at, seen, side="right" if strictly else "left")
+    laid = owner[line].astype(np.int64) * (slots + 1) + line
+    place = np.searchsorted(laid, entity.astype(np.int64) * (slots + 1) + first)
+    (rows,) = np.nonzero((entity >= 0) & (place < starts[entity + 1]))
+    found = line[place[rows]]
+    order = np.lexsort((known[rows], event[rows], found))
+    rows, found = rows[order], found[order]
+    last = np.flatnonzero(np.append(found[1:] != found[:-1], np.ones(min(len(rows), 1), dtype=np.bool_)))
+    newest, where = rows[last], found[last]
+    held, held_known = board[where, 0], board[where, 1]
     newer = (event[newest] > held) | ((event[newest] == held) & (known[newest] > held_known))
-    board[slot[newest[newer]], 1] = event[newest[newer]]
-    board[slot[newest[newer]], 2] = known[newest[newer]]
+    board[where[newer], 0] = event[newest[newer]]
+    board[where[newer], 1] = known[newest[newer]]
+    best = np.empty(len(rows), dtype=np.bool_)
+    still_best(event[rows], known[rows], found, board, best)
+    count = int(best.sum())
+    taken[:count], slot[:count] = rows[best], found[best]
+    return count
 
 
-def still_best(event: Integers, known: Integers, slot: Integers, board: Integers, best: npt.NDArray[np.bool_]) -> None:
+def still_best(event: Integers, known: Integers, slot: Numbers, board: Integers, best: npt.NDArray[np.bool_]) -> None:
     """Fill `best` with whether each row is among the newest of its slot; rows that tie all are."""
-    best[:] = slot >= 0
-    best[best] = (event[best] == board[slot[best], 1]) & (known[best] == board[slot[best], 2])
+    best[:] = (event == board[slot, 0]) & (known == board[slot, 1])
 
 
-def carry_on(starts: Integers, board: Integers, held: Integers, winner: Integers, event: Integers) -> None:
-    """Walk each timeline and fill `winner` and `event` with the newest row so far.
+def carry_on(
+    at: Integers,
+    owner: Numbers,
+    starts: Integers,
+    line: Numbers,
+    order: Numbers,
+    board: Integers,
+    held: Numbers,
+    winner: Numbers,
+    age: Integers,
+) -> None:
+    """Walk each timeline and tell for every question which row is the newest so far.
 
     Args:
-        starts: as for `take_in`.
+        at: as for `take_in`.
+        owner: likewise.
+        starts: likewise.
+        line: likewise.
+        order: per slot the question in the spine.
         board: as for `take_in`.
         held: the number of each slot's best row, -1 where it has none.
-        winner: filled with the number of each question's winner, -1 where there is none.
-        event: filled with when the winner was true, `NEVER` where there is none.
+        winner: filled per question with the number of its winner, where there is one.
+        age: likewise with how long before the question that was true, in microseconds; of no length where nobody asks.
     """
-    there = held >= 0
-    rank = np.zeros(len(held), dtype=np.int64)
-    order = np.lexsort((board[there, 2], board[there, 1]))
-    places = np.empty(len(order), dtype=np.int64)
-    places[order] = np.arange(1, len(order) + 1)
+    del owner  # what the compiled form goes by
+    lain, numbers = board[line], held[line]
+    there = numbers >= 0
+    rank = np.zeros(len(numbers), dtype=np.int64)
+    by_age = np.lexsort((lain[there, 1], lain[there, 0]))
+    places = np.empty(len(by_age), dtype=np.int64)
+    places[by_age] = np.arange(1, len(by_age) + 1)
     rank[there] = places
     # One running maximum over all timelines: each starts above everything before it.
-    floor = _timeline_of(starts) * (len(order) + 1)
+    floor = np.repeat(np.arange(len(starts) - 1), np.diff(starts)) * (len(by_age) + 1)
     newest = np.maximum.accumulate(floor + rank)
-    rises = np.append(np.ones(min(len(held), 1), dtype=np.bool_), newest[1:] > newest[:-1])
-    source = np.maximum.accumulate(np.where(rises, np.arange(len(held)), 0))
+    rises = np.append(np.ones(min(len(numbers), 1), dtype=np.bool_), newest[1:] > newest[:-1])
+    source = np.maximum.accumulate(np.where(rises, np.arange(len(numbers)), 0))
     found = newest > floor
-    winner[:] = np.where(found, held[source], -1)
-    event[:] = np.where(found, board[source, 1], NEVER)
-
-
-def _timeline_of(starts: Integers) -> Integers:
-    """Per slot the entity whose timeline it is on."""
-    return np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    asked = order[line[found]]
+    winner[asked] = numbers[source[found]]
+    if len(age):
+        age[asked] = at[line[found]] - lain[source[found], 0]

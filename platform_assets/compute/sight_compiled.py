@@ -1,9 +1,11 @@
 """The loops of `sight`, compiled: row by row, in one pass and without sorting.
 
-A row is beaten without a look at the board when its entity's `rival` is of a newer event and came into sight no later:
-`rival` holds per entity the time of the question before the rival's slot and the rival's event time, `near` its slot. Rows
-are gone through from the last to the first, so that where they come in order of time all but one of each slot are
-beaten at once. Starting the compiler takes most of a second in every process, so this is for many rows.
+Rows are gone through from the last to the first. Where they come about in order of time, questions are entered as
+the clock runs back past them, and a row's slot is the question of its entity that was entered last. `desk` holds per
+entity that slot and the event time of its best row: most rows are beaten by one look there, in what fits into the
+processor's caches. A row that came into sight after that question (a late one, or one in no order) is a stray and is
+searched for on its timeline; when there were many, the clock is set to the end of time and all are entered anew.
+Starting the compiler takes most of a second in every process, so this is for many rows.
 """
 
 from __future__ import annotations
@@ -12,11 +14,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numba
+import numpy as np
 
-from platform_assets.compute.sight import LAST, NEVER, Entities, Integers
+from platform_assets.compute.sight import LAST, NEVER, Integers, Numbers, patience
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -29,8 +31,11 @@ def _compiled(function: F) -> F:
         return numba.njit(nogil=True)(function)  # type: ignore[return-value]
 
 
+_patience = _compiled(patience)
+
+
 @_compiled
-def look_up(keys: Integers, low: int, numbers: Entities, entity: Entities) -> None:
+def look_up(keys: Integers, low: int, numbers: Numbers, entity: Numbers) -> None:
     """Fill `entity` with `numbers[key - low]`, -1 outside."""
     for i in range(len(keys)):
         place = keys[i] - low
@@ -38,21 +43,36 @@ def look_up(keys: Integers, low: int, numbers: Entities, entity: Entities) -> No
 
 
 @_compiled
+def timelines(owner: Numbers, starts: Integers, line: Numbers) -> None:
+    """Fill `line` with the slots of each entity in turn, in order of time; as in `sight`."""
+    ends = starts[:-1].copy()
+    for s in range(len(owner)):
+        line[ends[owner[s]]] = s
+        ends[owner[s]] += 1
+
+
+@_compiled
 def take_in(  # noqa: C901, PLR0912 - one loop, so that it can be compiled as one
-    entity: Entities,
+    entity: Numbers,
     event: Integers,
     known: Integers,
     then: bool,  # noqa: FBT001
     strictly: bool,  # noqa: FBT001
+    at: Integers,
+    owner: Numbers,
     starts: Integers,
-    rival: Integers,
-    near: Integers,
+    line: Numbers,
     board: Integers,
-    slot: Integers,
-) -> None:
-    """Enter rows on the board; as in `sight`, but with the use of `rival` and `near` that the module tells of."""
+    desk: Integers,
+    clock: Integers,
+    taken: Numbers,
+    slot: Numbers,
+) -> int:
+    """Enter rows on the board; as in `sight`, but with the use of `desk` and `clock` that the module tells of."""
+    entered, strays, bearable = clock[0], clock[2], clock[3]
+    begun = clock[1] + len(entity)
+    count = 0
     for i in range(len(entity) - 1, -1, -1):
-        slot[i] = -1
         e = entity[i]
         if e < 0:
             continue
@@ -61,83 +81,78 @@ def take_in(  # noqa: C901, PLR0912 - one loop, so that it can be compiled as on
             if seen == LAST:
                 continue
             seen += 1
-        if event[i] < rival[e, 1] and seen > rival[e, 0]:
+        while entered > 0 and at[entered - 1] >= seen:
+            entered -= 1
+            desk[owner[entered], 0] = entered
+            desk[owner[entered], 1] = board[entered, 0]
+        # What is older than the best row of that slot is beaten there or, as a stray, in a later one.
+        place = desk[e, 0]
+        if place < 0 or event[i] < desk[e, 1]:
             continue
-        # From the slot of the rival on in growing steps, then by halves.
-        start, end, low = starts[e], starts[e + 1], near[e]
-        high = low
-        step = 1
-        if low < end and board[low, 0] < seen:
-            low += 1
-            high = low
-            while high < end and board[high, 0] < seen:
-                low = high + 1
-                high += step
-                step *= 2
-            high = min(high, end)
-        else:
-            while low > start and board[low - 1, 0] >= seen:
-                high = low - 1
-                low -= step
-                step *= 2
-                low = max(low, start)
-                if board[low, 0] < seen:
-                    low += 1
-                    break
-        while low < high:
-            middle = (low + high) // 2
-            if board[middle, 0] < seen:
-                low = middle + 1
-            else:
-                high = middle
-        if low == end:
-            continue
-        if event[i] > board[low, 1] or (event[i] == board[low, 1] and known[i] >= board[low, 2]):
-            board[low, 1] = event[i]
-            board[low, 2] = known[i]
-            slot[i] = low
-        rival[e, 0] = board[low - 1, 0] if low > start else NEVER
-        rival[e, 1] = board[low, 1]
-        near[e] = low
+        if at[entered] < seen and at[place] < seen:
+            strays += 1
+            if strays > bearable:
+                # Where most rows stray, beginning anew does not help: it is tried ever more seldom.
+                bearable = bearable * 2 if strays * 2 > begun - i else _patience(len(at))
+                entered, strays, begun = len(at), 0, i
+                desk[:, 0] = -1
+            low, end = starts[e], starts[e + 1]
+            high = end
+            while low < high:
+                middle = (low + high) // 2
+                if at[line[middle]] < seen:
+                    low = middle + 1
+                else:
+                    high = middle
+            if low == end:
+                continue
+            place = line[low]
+        if event[i] > board[place, 0] or (event[i] == board[place, 0] and known[i] >= board[place, 1]):
+            board[place, 0] = event[i]
+            board[place, 1] = known[i]
+            if desk[e, 0] == place:
+                desk[e, 1] = event[i]
+            taken[count] = i
+            slot[count] = place
+            count += 1
+    clock[0], clock[1], clock[2], clock[3] = entered, begun, strays, bearable
+    return count
 
 
 @_compiled
 def still_best(
     event: Integers,
     known: Integers,
-    slot: Integers,
+    slot: Numbers,
     board: Integers,
     best: npt.NDArray[np.bool_],
 ) -> None:
     """Fill `best` with whether each row is among the newest of its slot; rows that tie all are."""
     for i in range(len(slot)):
-        s = slot[i]
-        best[i] = s >= 0 and event[i] == board[s, 1] and known[i] == board[s, 2]
+        best[i] = event[i] == board[slot[i], 0] and known[i] == board[slot[i], 1]
 
 
 @_compiled
 def carry_on(
+    at: Integers,
+    owner: Numbers,
     starts: Integers,
+    line: Numbers,  # noqa: ARG001 - what `sight` goes by
+    order: Numbers,
     board: Integers,
-    held: Integers,
-    winner: Integers,
-    event: Integers,
+    held: Numbers,
+    winner: Numbers,
+    age: Integers,
 ) -> None:
-    """Walk each timeline and fill `winner` and `event` with the newest row so far.
-
-    Args:
-        starts: as for `take_in`.
-        board: as for `take_in`.
-        held: the number of each slot's best row, -1 where it has none.
-        winner: filled with the number of each question's winner, -1 where there is none.
-        event: filled with when the winner was true, `NEVER` where there is none.
-    """
-    for e in range(len(starts) - 1):
-        newest = newest_known = NEVER
-        number = -1
-        for s in range(starts[e], starts[e + 1]):
-            later = board[s, 1] > newest or (board[s, 1] == newest and board[s, 2] > newest_known)
-            if held[s] >= 0 and (later or number < 0):
-                newest, newest_known, number = board[s, 1], board[s, 2], held[s]
-            winner[s] = number
-            event[s] = newest
+    """Walk all timelines at once, in order of time, and tell which row is the newest so far; as in `sight`."""
+    newest = np.full((len(starts) - 1, 3), NEVER, dtype=np.int64)
+    newest[:, 0] = -1
+    for s in range(len(owner)):
+        best = newest[owner[s]]
+        later = board[s, 0] > best[1] or (board[s, 0] == best[1] and board[s, 1] > best[2])
+        if held[s] >= 0 and (later or best[0] < 0):
+            best[0], best[1], best[2] = held[s], board[s, 0], board[s, 1]
+        if best[0] >= 0:
+            winner[order[s]] = best[0]
+            if len(age):
+                age[order[s]] = at[s] - best[1]

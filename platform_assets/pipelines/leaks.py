@@ -153,6 +153,7 @@ def as_known_then(view: FeatureView, joined: pl.DataFrame, facts: Mapping[str, p
         names = {name: feature_column(selection.prefix, name) for name in selection.features}
         asked = sample.select(*dict.fromkeys([*view.keys, *selection.spine_keys]), PREDICTION_TIME, *names.values())
         keys = [f"__key{n}" for n in range(len(group.keys))]
+        wanted = asked.select(*dict.fromkeys(selection.spine_keys)).unique().lazy()
         rows = (
             facts[group.name]
             .select(
@@ -161,7 +162,8 @@ def as_known_then(view: FeatureView, joined: pl.DataFrame, facts: Mapping[str, p
                 known.alias("__known"),
                 *names,
             )
-            .collect()
+            .join(wanted, left_on=keys, right_on=list(selection.spine_keys), how="semi")
+            .collect(engine="streaming")
             .with_row_index("__fact")
         )
         pairs = (

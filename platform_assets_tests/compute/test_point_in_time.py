@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from platform_assets.compute import point_in_time
+from platform_assets.compute import point_in_time, timelines
 from platform_assets.compute.point_in_time import Features, point_in_time_join, point_in_time_joins
 from platform_assets_tests.reference.point_in_time import naive_join
 
@@ -88,7 +88,7 @@ def steps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
     """Runs a test with both forms of the join's inner steps."""
     wanted = {"in NumPy": "platform_assets.compute.sight", "compiled": "platform_assets.compute.sight_compiled"}
     found = importlib.import_module(wanted[request.param])
-    monkeypatch.setattr(point_in_time, "_steps", lambda _: found)
+    monkeypatch.setattr(timelines, "steps", lambda _: found)
     return str(request.param)
 
 
@@ -97,7 +97,7 @@ def in_portions(rows: int) -> Iterator[None]:
     """Hands over about so many feature rows at once, and throws out the beaten ones at every turn."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(point_in_time, "_PORTION", rows * 4)
-        patch.setattr(point_in_time, "_ENOUGH_LOSERS", -1_000)
+        patch.setattr(timelines, "_ENOUGH_LOSERS", -1_000)
         yield
 
 
@@ -297,9 +297,9 @@ def test_a_lazy_group_is_read_only_where_questions_can_see_it(tmp_path: Path) ->
     day = timedelta(days=1)
     expected = point_in_time_join(spine, rows, **options, max_age=day)
     with pytest.MonkeyPatch.context() as patch:
-        number = point_in_time._Timelines.number
+        number = timelines.Timelines.number
         patch.setattr(
-            point_in_time._Timelines,
+            timelines.Timelines,
             "number",
             lambda lines, frame: number(lines, counted(frame)),
         )
