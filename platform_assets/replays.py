@@ -206,7 +206,11 @@ def _name(
         str(setting.days),
         approve,
         landed.digest(setting.days),
-        *([] if turns is None else [str(turns)]),
+        *(
+            []
+            if turns is None
+            else [str(turns), [[s.date_parts, s.event_ids] for s in setting.catalogue.of_kind(Source)]]
+        ),
     ]
     digest = hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=4).hexdigest()
     return f"{setting.catalogue.name}-{setting.days.first}-{setting.days.last}-{digest}"

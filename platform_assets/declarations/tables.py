@@ -40,8 +40,9 @@ class Source(Declaration):
     source then gets all versions of a row. For that, `known_at` is a column of its own, which `transform`
     fills with when a row of a first delivery could be known, and the primary key is `keys` with `event_time`.
 
-    `date_parts` are the raw columns, whole numbers, that hold year, month and day of one date. Nothing is read by it;
-    it is for whoever shifts a landed file in time, who sees what is a date or an instant but not that numbers are one.
+    `date_parts` are the raw columns, whole numbers, that hold year, month and day of one date, `event_ids` those, text,
+    that name something which happens once. Nothing is read by either: they are for a replay that lets landed files come
+    again with later dates, and sees by itself only what is a date or an instant.
     """
 
     kind: ClassVar[str] = "source"
@@ -56,12 +57,13 @@ class Source(Declaration):
     on_invalid: OnInvalid = "quarantine"
     on_correction: OnCorrection = "refuse"
     date_parts: Sequence[str] = ()
+    event_ids: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._require_keys(self.schema, self.keys)
         self._require_described(self.schema)
-        self._require_date_parts()
+        self._require_shiftable()
         if (self.event_time is None) != (self.partitions is None):
             self._refuse("a dated source has both event_time and partitions, a snapshot has neither")
         if self.event_time is not None:
@@ -83,8 +85,14 @@ class Source(Declaration):
                     "read it as pl.String and parse it in the function"
                 )
 
-    def _require_date_parts(self) -> None:
+    def _require_shiftable(self) -> None:
         self._require_list("date_parts", self.date_parts)
+        self._require_list("event_ids", self.event_ids)
+        numbers = [name for name in self.event_ids if self.raw.get(name) != pl.String]
+        if numbers:
+            self._refuse(
+                f"event_ids names {', '.join(map(repr, numbers))}; an id that comes again needs a raw column of text"
+            )
         strange = [name for name in self.date_parts if name not in self.raw or not self.raw[name].is_integer()]
         if strange or len(self.date_parts) not in (0, 3):
             self._refuse(

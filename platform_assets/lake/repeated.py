@@ -4,17 +4,18 @@ What comes again are the last 364 days that landed, or the whole weeks that ther
 A day's files are made when the day is read for the first time, below a folder of the reader's own.
 
 Shifted is what a file says of time: the day in its name and the instant at which a correction was delivered; cells of
-columns that are read as dates; cells of text that are an ISO 8601 date or instant and nothing else; and the numbers of
-`Source.date_parts`. All else stays byte for byte, and a snapshot as it is. An instant keeps its hour on the clock of the
-source's zone: one that summer time skips on the later day moves an hour on, one that the clock shows twice keeps
-its turn. The first night of each turn joins two days that were no neighbours.
+columns that are read as dates; cells of text that are an ISO 8601 date or instant and nothing else; the numbers of
+`Source.date_parts`. What `Source.event_ids` name happens once, so that its name says how much later it is (`a7+364d`).
+All else stays byte for byte, and a snapshot as it is. An instant keeps its hour on the clock of the source's zone: one
+that summer time skips on the later day moves an hour on, one that the clock shows twice keeps its turn. The first
+night of each turn joins two days that were no neighbours.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -32,6 +33,9 @@ from platform_assets.lake.landing import Delivery, Landing
 YEAR = timedelta(days=364)
 _WEEK = 7
 _ISO = re.compile(r"(\d{4}-\d{2}-\d{2})(?:([T ]\d{2}:\d{2}(?::\d{2})?)([.,]\d+)?(Z|[+-]\d{2}:?\d{2})?)?")
+_BEGINS = frozenset('0123456789 "')
+_PARTS = 3
+_NEWLINE = "\n"
 _CELL = re.compile(r'("(?:[^"]|"")*"[^,\n]*|[^,\n]*)(,|\n)')
 
 
@@ -144,6 +148,7 @@ class Repeated(Delivered):
 
     def _units(self, source: str, days: Days | None) -> dict[str, tuple[Delivery, ...]]:
         if days is None:
+            self.landed.stamps(source, None)  # refuses what a snapshot must not have beside it
             self._keep(source, self.landed.path(source, None), self.path(source, None), timedelta(0))
         units = super()._units(source, days)
         for delivery in (one for files in units.values() for one in files if one.day is not None):
@@ -158,10 +163,9 @@ class Repeated(Delivered):
         count = landed.with_suffix(".rows")
         if count.is_file():  # first: whoever sees the file sees its count
             path.with_suffix(".rows").write_bytes(count.read_bytes())
-        content, own = landed.read_bytes(), self.sources[source]
+        content = landed.read_bytes()
         if shift:
-            assert own.partitions is not None  # noqa: S101 - a snapshot is not shifted
-            content = shifted(content, own, shift, own.partitions)
+            content = shifted(content, self.sources[source], shift, self.calendars[source])
         part = path.with_suffix(".part")
         part.write_bytes(content)
         told = landed.stat()
@@ -178,15 +182,21 @@ def shifted(content: bytes, source: Source, shift: timedelta, calendar: Daily) -
     head, _, body = text.partition("\n")
     header = [name.strip('"\r') for name in head.split(",")]
     place = {name: number for number, name in enumerate(header)}
-    named = {name.encode().decode("latin-1"): dtype for name, dtype in source.raw.items()}
-    told = [place[name] for name, dtype in named.items() if dtype in (pl.String, pl.Date) and name in place]
-    parts = [place[name] for name in source.date_parts if name in place]
+    dated = [
+        name for name, dtype in source.raw.items() if dtype in (pl.String, pl.Date) and name not in source.event_ids
+    ]
+    told = [place[name] for name in _as_letters(dated) if name in place]
+    ids = [place[name] for name in _as_letters(source.event_ids) if name in place]
+    parts = [place[name] for name in _as_letters(source.date_parts) if name in place]
     move = _mover(shift, ZoneInfo(calendar.zone))
     lines = []
     for cells in _rows(body):
         for number in told:
             if number < len(cells) and cells[number][:1] in _BEGINS:
                 cells[number] = move(cells[number])
+        for number in ids:
+            if number < len(cells) and (said := cells[number].strip().strip('"')):
+                cells[number] = cells[number].replace(said, f"{said}+{shift.days}d")
         if len(parts) == _PARTS and max(parts) < len(cells):
             for number, moved in zip(parts, _moved_parts(tuple(cells[n] for n in parts), shift), strict=True):
                 cells[number] = moved
@@ -196,6 +206,10 @@ def shifted(content: bytes, source: Source, shift: timedelta, calendar: Daily) -
 
 _PARTS, _NEWLINE = 3, "\n"
 _BEGINS = frozenset('0123456789 "')
+
+
+def _as_letters(names: Iterable[str]) -> list[str]:
+    return [name.encode().decode("latin-1") for name in names]
 
 
 def _rows(body: str) -> list[list[str]]:
