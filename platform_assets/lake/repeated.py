@@ -7,8 +7,11 @@ Shifted is what a file says of time: the day in its name and the instant at whic
 columns that are read as dates; cells of text that are an ISO 8601 date or instant and nothing else; the numbers of
 `Source.date_parts`. What `Source.event_ids` name happens once, so that its name says how much later it is (`a7+364d`).
 All else stays byte for byte, and a snapshot as it is. An instant keeps its hour on the clock of the source's zone: one
-that summer time skips on the later day moves an hour on, one that the clock shows twice keeps its turn. The first
-night of each turn joins two days that were no neighbours.
+that summer time skips on the later day moves an hour on, one that the clock shows twice keeps its turn.
+
+The first night of each turn joins two days that were no neighbours. Where a source has `date_parts`, what a turn says of
+days before it is left out, and what landed after the last of the days says of these stands there instead: the
+departures after midnight of New Year's Eve are followed by those of the second of January, not by late ones of the first.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from platform_assets.declarations.tables import Source
-from platform_assets.declarations.times import Daily, Days, Monthly
+from platform_assets.declarations.times import ONE_DAY, Daily, Days, Monthly
 from platform_assets.errors import PartitionError
 from platform_assets.lake.delivered import Delivered, in_turn
 from platform_assets.lake.landing import Delivery, Landing
@@ -92,9 +95,27 @@ class Turns:
             return day - self.longer
         return self.days.first + timedelta(days=(day - self.days.first).days % len(self.days))
 
+    def begun(self, day: date) -> date:
+        """The first day of the turn that a day lies in, after the days themselves."""
+        turn = min((day - self.days.last - ONE_DAY).days // len(self.days), self.again - 1)
+        return self.days.last + ONE_DAY + timedelta(days=turn * len(self.days))
+
     def __str__(self) -> str:
         times = "once more" if self.again == 1 else f"{self.again} times more"
         return f"the {len(self.days)} landed days from {self.days} come {times}, with later dates"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Origin:
+    """What a file is made of: a landed one, so much later, and from which day on it may tell of days.
+
+    What it would tell of days before is taken from `tail`, likewise later, where there is one.
+    """
+
+    landed: Path
+    shift: timedelta
+    begun: date | None = None
+    tail: tuple[Path, timedelta] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,7 +129,7 @@ class Repeated(Delivered):
 
     landed: Landing = field(default_factory=lambda: Landing(Path()))
     sources: Mapping[str, Source] = field(default_factory=dict, repr=False)
-    _made_of: Mapping[Path, tuple[Path, timedelta]] = field(default_factory=dict, repr=False, compare=False)
+    _made_of: Mapping[Path, _Origin] = field(default_factory=dict, repr=False, compare=False)
 
     @staticmethod
     def again(landed: Delivered, turns: Turns, sources: Mapping[str, Source], *, folder: Path) -> Repeated:
@@ -122,17 +143,16 @@ class Repeated(Delivered):
         """
         own, calendars = Landing(folder), {name: s.partitions for name, s in sources.items() if s.partitions}
         held: dict[str, dict[date, tuple[Delivery, ...]]] = {}
-        made_of: dict[Path, tuple[Path, timedelta]] = {}
+        made_of: dict[Path, _Origin] = {}
         for source, calendar in calendars.items():
-            there = landed.held[source]
+            there, zone = landed.held[source], ZoneInfo(calendar.zone)
             by_day = held[source] = {}
             for day in Days(min(there), max(there) + turns.longer) if there else ():
-                shift = day - turns.origin(day)
-                files = []
+                shift, files = day - turns.origin(day), []
                 for found in there.get(day - shift, ()):
-                    at = found.corrected_at and later(found.corrected_at, shift, ZoneInfo(calendar.zone))
+                    at = found.corrected_at and later(found.corrected_at, shift, zone)
                     files.append(Delivery(path=own.path(source, day, at), day=day, corrected_at=at))
-                    made_of[files[-1].path] = (found.path, shift)
+                    made_of[files[-1].path] = _origin(found, there, day, shift, turns)
                 if files:
                     by_day[day] = tuple(files)
         return Repeated(
@@ -149,63 +169,108 @@ class Repeated(Delivered):
     def _units(self, source: str, days: Days | None) -> dict[str, tuple[Delivery, ...]]:
         if days is None:
             self.landed.stamps(source, None)  # refuses what a snapshot must not have beside it
-            self._keep(source, self.landed.path(source, None), self.path(source, None), timedelta(0))
+            snapshot = self.landed.path(source, None)
+            self._keep(source, self.path(source, None), _Origin(landed=snapshot, shift=timedelta(0)))
         units = super()._units(source, days)
         for delivery in (one for files in units.values() for one in files if one.day is not None):
-            self._keep(source, self._made_of[delivery.path][0], delivery.path, self._made_of[delivery.path][1])
+            self._keep(source, delivery.path, self._made_of[delivery.path])
         return units
 
-    def _keep(self, source: str, landed: Path, path: Path, shift: timedelta) -> None:
+    def _keep(self, source: str, path: Path, origin: _Origin) -> None:
         """Make a file where it is not there yet; its age is that of what it is made of, so that its stamp stays."""
-        if path.exists() or not landed.is_file():
+        if path.exists() or not origin.landed.is_file():
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        count = landed.with_suffix(".rows")
+        content, more = origin.landed.read_bytes(), 0
+        if origin.shift:
+            content, more = self._shifted(self.sources[source], content, origin)
+        count = origin.landed.with_suffix(".rows")
         if count.is_file():  # first: whoever sees the file sees its count
-            path.with_suffix(".rows").write_bytes(count.read_bytes())
-        content = landed.read_bytes()
-        if shift:
-            content = shifted(content, self.sources[source], shift, self.calendars[source])
+            said = count.read_text().strip()
+            path.with_suffix(".rows").write_text(f"{int(said) + more if said.isdecimal() else said}\n")
         part = path.with_suffix(".part")
         part.write_bytes(content)
-        told = landed.stat()
+        told = origin.landed.stat()
         os.utime(part, ns=(told.st_atime_ns, told.st_mtime_ns))
         part.replace(path)
 
+    def _shifted(self, source: Source, content: bytes, origin: _Origin) -> tuple[bytes, int]:
+        """The content, and how many rows it has more than the landed file."""
+        calendar = self.calendars[source.name]
+        moved, gone = shifted(content, source, origin.shift, calendar, since=origin.begun)
+        if origin.tail is None:
+            return moved, -gone
+        path, shift = origin.tail
+        tail, _ = shifted(path.read_bytes(), source, shift, calendar, until=origin.begun)
+        head, _, rows = tail.partition(b"\n")
+        if not rows or not moved.startswith(head + b"\n") or not moved.endswith(b"\n"):
+            return moved, -gone
+        return moved + rows, len(_rows(rows.decode("latin-1"))) - 1 - gone
 
-def shifted(content: bytes, source: Source, shift: timedelta, calendar: Daily) -> bytes:
-    """A landed file of a daily source, `shift` later.
+
+def _origin(
+    found: Delivery, there: Mapping[date, Sequence[Delivery]], day: date, shift: timedelta, turns: Turns
+) -> _Origin:
+    if not shift or day > turns.days.last + turns.longer:
+        return _Origin(landed=found.path, shift=shift)
+    begun = turns.begun(day)
+    before = begun - ONE_DAY - turns.days.last
+    beyond = [one for one in there.get(day - before, ()) if one.corrected_at is None and found.corrected_at is None]
+    is_tail = beyond and day - before > turns.days.last
+    return _Origin(landed=found.path, shift=shift, begun=begun, tail=(beyond[0].path, before) if is_tail else None)
+
+
+def shifted(
+    content: bytes,
+    source: Source,
+    shift: timedelta,
+    calendar: Daily,
+    *,
+    since: date | None = None,
+    until: date | None = None,
+) -> tuple[bytes, int]:
+    """A landed file of a daily source, `shift` later, and how many of its rows were left out.
 
     A file that is no table is given back as it is, to be refused by who reads it; so is a cell that is no date.
+
+    Args:
+        content: the file.
+        source: whose.
+        shift: whole days.
+        calendar: of the source.
+        since: leave out rows that tell of an earlier day, where `date_parts` say of which.
+        until: leave out rows that do not tell of an earlier day.
     """
     text = content.decode("latin-1")  # every byte a letter: what is not touched comes out as it went in
     head, _, body = text.partition("\n")
-    header = [name.strip('"\r') for name in head.split(",")]
-    place = {name: number for number, name in enumerate(header)}
+    if not body:
+        return content, 0
+    place = {name.strip('"\r'): number for number, name in enumerate(head.split(","))}
     dated = [
         name for name, dtype in source.raw.items() if dtype in (pl.String, pl.Date) and name not in source.event_ids
     ]
-    told = [place[name] for name in _as_letters(dated) if name in place]
-    ids = [place[name] for name in _as_letters(source.event_ids) if name in place]
-    parts = [place[name] for name in _as_letters(source.date_parts) if name in place]
+    told, ids, parts = (
+        [place[name] for name in _as_letters(names) if name in place]
+        for names in (dated, source.event_ids, source.date_parts)
+    )
     move = _mover(shift, ZoneInfo(calendar.zone))
-    lines = []
-    for cells in _rows(body):
+    rows, lines = _rows(body), list[str]()
+    for cells in rows:
         for number in told:
             if number < len(cells) and cells[number][:1] in _BEGINS:
                 cells[number] = move(cells[number])
         for number in ids:
             if number < len(cells) and (said := cells[number].strip().strip('"')):
-                cells[number] = cells[number].replace(said, f"{said}+{shift.days}d")
+                cells[number] = cells[number].replace(said, f"{said}+{shift.days}d") if shift else cells[number]
+        day = None
         if len(parts) == _PARTS and max(parts) < len(cells):
-            for number, moved in zip(parts, _moved_parts(tuple(cells[n] for n in parts), shift), strict=True):
-                cells[number] = moved
-        lines.append(",".join(cells))
-    return f"{head}\n{_NEWLINE.join(lines)}".encode("latin-1") if body else content
-
-
-_PARTS, _NEWLINE = 3, "\n"
-_BEGINS = frozenset('0123456789 "')
+            day, moved = _moved_parts(tuple(cells[number] for number in parts), shift)
+            for number, cell in zip(parts, moved, strict=True):
+                cells[number] = cell
+        is_end = cells is rows[-1]
+        if is_end or ((since is None or day is None or day >= since) and (until is None or (day and day < until))):
+            lines.append(",".join(cells))
+    return f"{head}\n{_NEWLINE.join(lines)}".encode("latin-1"), len(rows) - len(lines)
 
 
 def _as_letters(names: Iterable[str]) -> list[str]:
@@ -252,14 +317,14 @@ def _moved(found: re.Match[str], shift: timedelta, zone: ZoneInfo) -> str:
 
 
 @cache
-def _moved_parts(parts: Sequence[str], shift: timedelta) -> tuple[str, ...]:
-    """Year, month and day of the same date later, as wide as they were written."""
+def _moved_parts(parts: Sequence[str], shift: timedelta) -> tuple[date | None, Sequence[str]]:
+    """The same date later (None where it is none), and its year, month and day as wide as they were written."""
     try:
         moved = date(*(int(part) for part in parts)) + shift
     except (ValueError, OverflowError):
-        return tuple(parts)
+        return None, parts
     said = zip((moved.year, moved.month, moved.day), parts, strict=True)
-    return tuple(f"{number:0{len(was)}d}" if was.startswith("0") else str(number) for number, was in said)
+    return moved, tuple(f"{number:0{len(was)}d}" if was.startswith("0") else str(number) for number, was in said)
 
 
 def later(instant: datetime, shift: timedelta, zone: ZoneInfo) -> datetime:

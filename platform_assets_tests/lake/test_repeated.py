@@ -190,7 +190,7 @@ def test_a_later_day_is_seen_when_it_is_over(landing: Landing, tmp_path: Path) -
 )
 def test_cells_of_text_that_are_iso_dates_or_instants_move(said: str, later: str) -> None:
     head = ",".join(tickets.raw)
-    found = shifted(f"{head}\n,{said},,,,,,\n".encode(), tickets, A_YEAR, OPEN).decode()
+    found = shifted(f"{head}\n,{said},,,,,,\n".encode(), tickets, A_YEAR, OPEN)[0].decode()
     assert found == f"{head}\n,{later},,,,,,\n"
 
 
@@ -198,7 +198,9 @@ def test_an_hour_stays_on_the_local_clock_where_summer_time_begins_on_another_da
     head, years = ",".join(tickets.raw), 3 * A_YEAR
     # On 13 March 2023 New York has summer time, on 9 March 2026, 1092 days later, too; on 6 March neither has.
     for said in ("2023-03-13T16:00:00Z", "2023-03-12T12:30:00Z", "2023-03-12T04:30:00Z"):
-        cell = shifted(f"{head}\n,{said},,,,,,\n".encode(), tickets, years, OPEN).decode().splitlines()[1].split(",")[1]
+        cell = (
+            shifted(f"{head}\n,{said},,,,,,\n".encode(), tickets, years, OPEN)[0].decode().splitlines()[1].split(",")[1]
+        )
         before, after_it = (datetime.fromisoformat(one).astimezone(ZONE) for one in (said, cell))
         assert (after_it.date() - before.date(), after_it.time()) == (years, before.time())
 
@@ -241,6 +243,33 @@ def test_what_a_source_has_beyond_the_others_follows_the_last_turn() -> None:
     assert turns.origin(date(2014, 1, 1)) == date(2013, 1, 2)
     assert turns.origin(date(2013, 12, 31) + 2 * A_YEAR) == date(2013, 12, 31)
     assert turns.origin(date(2014, 1, 1) + 2 * A_YEAR) == date(2014, 1, 1)
+
+
+def test_a_night_between_turns_is_the_one_that_landed_after_the_last_day(tmp_path: Path) -> None:
+    """Each file has a ticket of the day before, sold after midnight, but for what happens to the last day's."""
+    dice, days = random.Random("nights"), Days(OPEN.first, OPEN.first + 13 * ONE_DAY)
+    for day in days.grow(forth=1):
+        yesterday = {"year": f"{day - ONE_DAY:%Y}", "month": f"{day - ONE_DAY:%m}", "day": f"{day - ONE_DAY:%d}"}
+        rows = [sold(day, 10 * day.day, dice), sold(day, 10 * day.day + 1, dice) | yesterday]
+        land(tmp_path / "landed", day, rows if day in days else rows[1:])
+    ending = replace(tickets, partitions=replace(OPEN, last=days.last + ONE_DAY))
+    landed = whole(Landing(tmp_path / "landed"), replace(OPEN, last=days.last))
+    turns = Turns.of(landed, again=2)
+    assert turns.days == days
+    longer = replace(ending, partitions=replace(OPEN, last=days.last + ONE_DAY + turns.longer))
+    made = Repeated.again(landed, turns, {"tickets": longer}, folder=tmp_path / "own")
+
+    def told(day: date) -> set[tuple[str, str]]:
+        made.read("tickets", tickets.raw, Days(day, day))
+        rows = rows_of(made.path("tickets", day))
+        assert made.path("tickets", day).with_suffix(".rows").read_text() == f"{len(rows)}\n"
+        return {(row["ticket"], f"{row['year']}-{int(row['month']):02}-{int(row['day']):02}") for row in rows}
+
+    first, second, end = (days.last + n * ONE_DAY for n in (1, 15, 29))
+    assert told(first) == {("t161", str(days.last)), ("t20+14d", str(first))}
+    assert told(second) == {("t161+14d", str(second - ONE_DAY)), ("t20+28d", str(second))}
+    assert told(end) == {("t161+28d", str(end - ONE_DAY))}
+    assert told(first + ONE_DAY) == {("t30+14d", str(first + ONE_DAY)), ("t31+14d", str(first))}
 
 
 def test_a_snapshot_stays(tmp_path: Path, landing: Landing) -> None:
