@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from platform_assets.registry.versions import ModelName
 
+_MOST_YEARS = 100
+
 
 def add_history_arguments(command: argparse.ArgumentParser, model: Callable[[str], ModelName]) -> None:
     """What `history` may be asked."""
@@ -40,6 +42,11 @@ def add_replay_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--project", metavar="PROJECT", help="which, where there are several")
     command.add_argument("--from", dest="first", required=True, type=_day, metavar="DAY", help="the first day operated")
     command.add_argument("--to", dest="last", required=True, type=_day, metavar="DAY", help="the last one")
+    written = (
+        "let the last year of landed days come again with later dates, so that there are N in all (of 364 days, or of "
+        "the whole weeks that landed), and go on after --to for as long"
+    )
+    command.add_argument("--years", type=_years, default=1, metavar="N", help=written)
     written = "when to train again: never, monthly, drift, or a TOML file; again for another one beside it"
     command.add_argument("--policy", action="append", metavar="POLICY", help=written)
     written = "how many days select and report have at a training; else as declared"
@@ -55,6 +62,13 @@ def _day(text: str) -> date:
     except ValueError as error:
         msg = f"{text!r} is no day; write 2013-06-14"
         raise argparse.ArgumentTypeError(msg) from error
+
+
+def _years(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_YEARS:
+        msg = f"{text} is no number of years; write one from 1 to {_MOST_YEARS}, such as 10"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
 
 
 def _split(text: str) -> tuple[timedelta, timedelta]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -22,6 +23,7 @@ from platform_assets.declarations.tables import Source
 from platform_assets.declarations.times import Days
 from platform_assets.errors import NotFound, PartitionError
 from platform_assets.lake.delivered import Delivered
+from platform_assets.lake.repeated import Repeated, Turns
 from platform_assets.orchestration import projects
 from platform_assets.orchestration.resources import resources
 from platform_assets.pipelines.replay.journal import Day
@@ -34,6 +36,7 @@ from platform_assets.settings import Settings
 from platform_assets.terminal import console
 
 _SHOWN = 12
+_MONTHS_SHOWN = 24
 
 
 def answer_replay(settings: Settings, chosen: argparse.Namespace) -> int:
@@ -48,14 +51,18 @@ def answer_replay(settings: Settings, chosen: argparse.Namespace) -> int:
     if chosen.last < chosen.first:
         msg = f"--from {chosen.first} is after --to {chosen.last}; turn them round"
         raise PartitionError(msg)
-    setting = set_up(catalogue, days=Days(chosen.first, chosen.last), policies=list(policies), split=chosen.split)
     platform = resources(settings)["platform"].open()
-    calendars = {s.name: s.partitions for s in setting.catalogue.of_kind(Source) if s.partitions is not None}
-    landing = Delivered.of(platform.landing, calendars, until=datetime.now(UTC))
+    calendars = {s.name: s.partitions for s in catalogue.of_kind(Source) if s.partitions is not None}
+    landed = Delivered.of(platform.landing, calendars, until=datetime.now(UTC))
+    turns = Turns.of(landed, again=chosen.years - 1) if chosen.years > 1 else None
+    setting = _set_up(catalogue, chosen, list(policies), turns)
+    folder = settings.data / "replay" / _name(setting, policies, landed, turns, approve=chosen.approve)
+    sources = {source.name: source for source in setting.catalogue.of_kind(Source)}
+    landing = landed if turns is None else Repeated.again(landed, turns, sources, folder=folder / "landing")
     out = Console(stderr=True, highlight=False) if chosen.json else console()
     with _Follow(out, setting) as follow:
         replay = Replay(
-            folder=settings.data / "replay" / _name(setting, policies, landing, approve=chosen.approve),
+            folder=folder,
             setting=setting,
             landing=landing,
             policies=policies,
@@ -103,24 +110,24 @@ def show_report(out: Console, report: Report, folder: Path) -> None:
         (first, first_cpu), (last, last_cpu) = report.first_days, report.last_days
         out.print(
             f"a day without training: {first:.2f} s ({first_cpu:.2f} CPU s) over the first thirty, "
-            f"{last:.2f} s ({last_cpu:.2f} CPU s) over the last"
+            f"{last:.2f} s ({last_cpu:.2f} CPU s) over the last: {report.day_cost_ratio:.2f} times the CPU s"
         )
     out.print(f"report  {folder / 'report.png'}\n        {folder / 'report.json'}", overflow="fold")
 
 
 def _show_months(out: Console, report: Report) -> None:
-    months = sorted({month for one in report.policies for month in one.months})
+    """Log loss month by month, or year by year where there are more than two of them."""
+    months = {month for one in report.policies for month in one.months}
+    told = [one.months if len(months) <= _MONTHS_SHOWN else one.years for one in report.policies]
     if months:
-        by_month = Table(box=None, pad_edge=False, header_style="dim")
-        by_month.add_column("log loss of")
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        table.add_column("log loss of")
         for one in report.policies:
-            by_month.add_column(one.policy, justify="right")
-        for month in months:
-            by_month.add_row(
-                month, *(f"{p.months[month].log_loss:.4f}" if month in p.months else "" for p in report.policies)
-            )
+            table.add_column(one.policy, justify="right")
+        for part in sorted({part for own in told for part in own}):
+            table.add_row(part, *(f"{own[part].log_loss:.4f}" if part in own else "" for own in told))
         out.print()
-        out.print(by_month)
+        out.print(table)
 
 
 def _show_trainings(out: Console, report: Report) -> None:
@@ -180,14 +187,30 @@ def _chosen(project: str | None) -> Catalogue:
     return named[0]
 
 
-def _name(setting: Setting, policies: dict[str, RetrainingPolicy], landing: Delivered, *, approve: bool) -> str:
+def _set_up(catalogue: Catalogue, chosen: argparse.Namespace, policies: list[str], turns: Turns | None) -> Setting:
+    """The catalogue over the days asked for, and over as many more as the landing comes again."""
+    if turns is None:
+        return set_up(catalogue, days=Days(chosen.first, chosen.last), policies=policies, split=chosen.split)
+    days = Days(chosen.first, chosen.last + turns.longer)
+    setting = set_up(catalogue, days=days, policies=policies, split=chosen.split, longer=turns.longer)
+    return replace(setting, notes=(str(turns), *setting.notes))
+
+
+def _name(
+    setting: Setting, policies: dict[str, RetrainingPolicy], landed: Delivered, turns: Turns | None, *, approve: bool
+) -> str:
     """The same for the same replay: what is declared, what was delivered in time, and what is asked for."""
     told = [
         sorted(setting.catalogue.fingerprints.items()),
         {name: repr(policy) for name, policy in policies.items()},
         str(setting.days),
         approve,
-        landing.digest(setting.days),
+        landed.digest(setting.days),
+        *(
+            []
+            if turns is None
+            else [str(turns), [[s.date_parts, s.event_ids] for s in setting.catalogue.of_kind(Source)]]
+        ),
     ]
     digest = hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=4).hexdigest()
     return f"{setting.catalogue.name}-{setting.days.first}-{setting.days.last}-{digest}"

@@ -70,6 +70,7 @@ class AskedCrossing(dy.Schema):
     partitions=SAILING,
     schema=Crossings,
     raw={"crossing_id": pl.String, "boat": pl.String, "wind": pl.Int32, "minutes_late": pl.Int32, "left_at": pl.String},
+    event_ids=["crossing_id"],
     owners=_OWNERS,
 )
 def crossings(raw: pl.LazyFrame) -> pl.LazyFrame:

@@ -8,7 +8,7 @@ replayed.replay(root, days=Days(date(2023, 3, 29), date(2023, 4, 2))).go()
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from platform_assets.declarations.tables import Source
 from platform_assets.declarations.times import Days
 from platform_assets.lake.delivered import Delivered
 from platform_assets.lake.landing import Landing
+from platform_assets.lake.repeated import Repeated, Turns
 from platform_assets.lake.tables import Lake
 from platform_assets.pipelines.replay.operate import Replay
 from platform_assets.pipelines.replay.policies import KNOWN
@@ -70,18 +71,29 @@ OPERATED = Days(date(2023, 3, 29), date(2023, 4, 2))
 """Five days, with the first of a month among them."""
 
 
-def setting(days: Days = OPERATED, *, policies: Mapping[str, RetrainingPolicy] | None = None) -> Setting:
-    return set_up(CATALOGUE, days=days, policies=list(policies or {"monthly": KNOWN["monthly"]}))
+def setting(
+    days: Days = OPERATED, *, policies: Mapping[str, RetrainingPolicy] | None = None, longer: timedelta | None = None
+) -> Setting:
+    return set_up(CATALOGUE, days=days, policies=list(policies or {"monthly": KNOWN["monthly"]}), longer=longer)
 
 
 def replay(
-    root: Path, *, days: Days = OPERATED, policies: Mapping[str, RetrainingPolicy] | None = None, **told: Any
+    root: Path,
+    *,
+    days: Days = OPERATED,
+    policies: Mapping[str, RetrainingPolicy] | None = None,
+    turns: Turns | None = None,
+    longer: timedelta | None = None,
+    **told: Any,
 ) -> Replay:
-    """A replay below `root`, of what landed there."""
+    """A replay below `root`, of what landed there, or of what comes of it when that comes again."""
     policies = policies or {"monthly": KNOWN["monthly"]}
-    taken = setting(days, policies=policies)
-    calendars = {s.name: s.partitions for s in taken.catalogue.of_kind(Source) if s.partitions is not None}
+    taken = setting(days, policies=policies, longer=turns.longer if turns else longer)
+    sources = {source.name: source for source in taken.catalogue.of_kind(Source)}
+    calendars = {name: source.partitions for name, source in sources.items() if source.partitions is not None}
     landing = Delivered.of(Landing(root / "landing"), calendars, until=shop.NOW)
+    if turns is not None:
+        landing = Repeated.again(landing, turns, sources, folder=root / "replay" / "landing")
     return Replay(
         folder=root / "replay", setting=taken, landing=landing, policies=policies, connect=shop.connect, **told
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -12,10 +13,12 @@ import pytest
 
 from platform_assets.cli import main
 from platform_assets.declarations.times import Days
+from platform_assets.lake.repeated import Turns
 from platform_assets.orchestration import projects
 from platform_assets_tests import ferry, replayed
 
 DAYS = ("--from", "2023-03-29", "--to", "2023-03-31")
+LAST_WEEK = Days(date(2023, 3, 27), date(2023, 4, 2))
 
 
 @pytest.fixture
@@ -78,3 +81,28 @@ def test_a_split_is_two_numbers_of_days(capsys: pytest.CaptureFixture[str]) -> N
     with pytest.raises(SystemExit):
         main(["replay", *DAYS, "--split", "28"])
     assert "28 is no split; write the days of select and of report, such as 28,28" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("said", ["0", "-1", "ten", "101"])
+def test_years_are_a_number_of_them(capsys: pytest.CaptureFixture[str], said: str) -> None:
+    with pytest.raises(SystemExit):
+        main(["replay", *DAYS, f"--years={said}"])
+    assert f"{said} is no number of years; write one from 1 to 100, such as 10" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_landed_weeks_come_again(
+    data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten weeks landed, of which the last comes again here."""
+    before, weeks = files(data), Turns.of
+    monkeypatch.setattr(Turns, "of", lambda landed, *, again: replace(weeks(landed, again=again), days=LAST_WEEK))
+    assert main(["replay", "--from", "2023-03-30", "--to", "2023-04-01", "--years", "2", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert files(data) == before
+    assert told["to"] == "2023-04-08"
+    assert "the 7 landed days from 2023-03-27 to 2023-04-02 come once more, with later dates" in told["notes"]
+    assert [day["day"] for day in told["days"]][-1] == "2023-04-08"
+    assert all(day["policies"]["never"]["rows"] == 12 for day in told["days"][2:])
+    made = sorted(path.name for path in next((data / "replay").iterdir()).glob("landing/crossings/*.csv"))
+    assert made[-1] == "2023-04-08.csv", "and none for days that nobody reads"

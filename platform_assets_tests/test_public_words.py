@@ -49,7 +49,7 @@ from platform_assets.declarations import (
     tuning,
     views,
 )
-from platform_assets.lake import damage, delivered, history, landing, ledger, lookup, opened, repair, writes
+from platform_assets.lake import damage, delivered, history, landing, ledger, lookup, opened, repair, repeated, writes
 from platform_assets.lake import retention as lake_retention
 from platform_assets.lake import tables as lake_tables
 from platform_assets.pipelines import (
@@ -212,7 +212,8 @@ PUBLIC: dict[ModuleType, set[str]] = {
         "made",
         "last_changes",
     },
-    delivered: {"Delivered"},
+    delivered: {"Delivered", "in_turn"},
+    repeated: {"Repeated", "Turns", "shifted", "later"},
     opened: {"Opened", "stamp_of"},
     advance: {"Made", "advance", "make"},
     readiness: {"can_run"},
@@ -293,6 +294,8 @@ FIELDS: dict[type, tuple[str, ...]] = {
         "partitions",
         "on_invalid",
         "on_correction",
+        "date_parts",
+        "event_ids",
     ),
     tables.FeatureGroup: (
         "name",

@@ -3,8 +3,8 @@
 The fingerprint of a declaration covers the meaning of its function (its syntax tree without
 docstrings, comments and layout, and that of every function and class of the same package it names, with
 the constants it names), its schema's columns and rules, and every declared setting that reaches a value:
-keys, times, look-back. Owners, tags, descriptions and what may be late or stale are prose, and so is which promotion
-chooses a champion, since predictions follow the champion itself. Of a declaration that
+keys, times, look-back. Owners, tags, descriptions and what may be late or stale are prose, and so are
+which columns of a landed file are a date or name an event, and which promotion chooses a champion, since predictions follow the champion itself. Of a declaration that
 another one refers to, only how it is read counts (keys, times, age limit): what it computes reaches
 the other through its table.
 """
@@ -30,7 +30,7 @@ import polars as pl
 from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.times import KnownAt
 
-_PROSE = {"description", "owners", "tags", "freshness", "max_stale", "promotion"}
+_PROSE = {"description", "owners", "tags", "freshness", "max_stale", "promotion", "date_parts", "event_ids"}
 _COMPUTED = {"transform", "sql", "inputs", "schema", "raw", "lookback", "lookahead", "on_invalid", "on_correction"}
 _UNSAID = {
     "on_correction": "refuse",

@@ -39,6 +39,10 @@ class Source(Declaration):
     version more, known from the correction on, beside the one that was known before. Whoever reads the
     source then gets all versions of a row. For that, `known_at` is a column of its own, which `transform`
     fills with when a row of a first delivery could be known, and the primary key is `keys` with `event_time`.
+
+    `date_parts` are the raw columns, whole numbers, that hold year, month and day of one date, `event_ids` those, text,
+    that name something which happens once. Nothing is read by either: they are for a replay that lets landed files come
+    again with later dates, and sees by itself only what is a date or an instant.
     """
 
     kind: ClassVar[str] = "source"
@@ -52,11 +56,14 @@ class Source(Declaration):
     partitions: Daily | None = None
     on_invalid: OnInvalid = "quarantine"
     on_correction: OnCorrection = "refuse"
+    date_parts: Sequence[str] = ()
+    event_ids: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._require_keys(self.schema, self.keys)
         self._require_described(self.schema)
+        self._require_shiftable()
         if (self.event_time is None) != (self.partitions is None):
             self._refuse("a dated source has both event_time and partitions, a snapshot has neither")
         if self.event_time is not None:
@@ -77,6 +84,21 @@ class Source(Declaration):
                     f"raw reads {name!r} as {dtype}; a cell is text, a number, true or false, or a date: "
                     "read it as pl.String and parse it in the function"
                 )
+
+    def _require_shiftable(self) -> None:
+        self._require_list("date_parts", self.date_parts)
+        self._require_list("event_ids", self.event_ids)
+        numbers = [name for name in self.event_ids if self.raw.get(name) != pl.String]
+        if numbers:
+            self._refuse(
+                f"event_ids names {', '.join(map(repr, numbers))}; an id that comes again needs a raw column of text"
+            )
+        strange = [name for name in self.date_parts if name not in self.raw or not self.raw[name].is_integer()]
+        if strange or len(self.date_parts) not in (0, 3):
+            self._refuse(
+                f"date_parts={self.date_parts!r}; name the raw columns of whole numbers that hold the year, the month "
+                "and the day of one date, in this order, such as ('year', 'month', 'day')"
+            )
 
     def _require_versions(self) -> None:
         """What it takes to tell the versions of a row from each other."""

@@ -6,8 +6,9 @@ import hashlib
 import json
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from typing import Self
 
 from platform_assets.declarations.times import ONE_DAY, Daily, Days
 from platform_assets.lake.landing import Delivery, Landing
@@ -47,17 +48,11 @@ class Delivered(Landing):
             PartitionError: naming a file that is neither a day's nor a correction's.
         """
         held = {source: landing.deliveries(source) for source in calendars}
-        in_turn = sorted(
-            (_delivered_at(delivery, calendars[source]), source, day)
-            for source, by_day in held.items()
-            for day, files in by_day.items()
-            for delivery in files
-        )
-        return Delivered(landing.root, held=held, calendars=calendars, until=until, _in_turn=tuple(in_turn))
+        return Delivered(landing.root, held=held, calendars=calendars, until=until, _in_turn=in_turn(held, calendars))
 
-    def at(self, until: datetime) -> Delivered:
+    def at(self, until: datetime) -> Self:
         """The same folder, seen from another instant (UTC)."""
-        return Delivered(self.root, held=self.held, calendars=self.calendars, until=until, _in_turn=self._in_turn)
+        return replace(self, until=until)
 
     def arrived(self, since: datetime | None) -> dict[str, set[date]]:
         """By source the days for which something was delivered after `since` (UTC; None: ever) and up to `until`."""
@@ -90,6 +85,20 @@ class Delivered(Landing):
     def _seen(self, source: str, day: date) -> tuple[Delivery, ...]:
         files = self.held.get(source, {}).get(day, ())
         return tuple(one for one in files if _delivered_at(one, self.calendars[source]) <= self.until)
+
+
+def in_turn(
+    held: Mapping[str, Mapping[date, tuple[Delivery, ...]]], calendars: Mapping[str, Daily]
+) -> tuple[tuple[datetime, str, date], ...]:
+    """Instant (UTC), source and day of every delivery, in the order of delivery."""
+    return tuple(
+        sorted(
+            (_delivered_at(delivery, calendars[source]), source, day)
+            for source, by_day in held.items()
+            for day, files in by_day.items()
+            for delivery in files
+        )
+    )
 
 
 def _whole(found: Mapping[date, object]) -> Days | None:

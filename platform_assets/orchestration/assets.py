@@ -4,6 +4,7 @@
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 
@@ -104,22 +105,20 @@ def _events(
     said = f"{made.row_count:,} rows in {seconds:.1f} s, version {made.version}{kept}"
     context.log.info(said)
     light, heavy = run_metadata(catalogue, made, context.run.run_id, seconds), heavy_metadata(made)
+    metadata: dict[str, Any] = {}
     if made.days is None:
         metadata = {**heavy, **light, "content hash": made.digest} | (
             {} if isinstance(made.declaration, Model) else {"dagster/row_count": made.row_count}
         )
     else:
-        metadata = light
         for day, rows in made.rows.items():
+            # The newest day's event is the one that the asset's page opens with, what there is to see first.
+            shown = {**heavy, "dagster/row_count": made.row_count} if day == max(made.rows) else {}
             context.add_asset_metadata(
-                {"dagster/partition_row_count": rows, "content hash": made.hashes[day]},
+                {**shown, **light, "dagster/partition_row_count": rows, "content hash": made.hashes[day]},
                 asset_key=key,
                 partition_key=str(day),
             )
-        # The newest day's event is the one that the asset's page opens with.
-        context.add_asset_metadata(
-            {**heavy, "dagster/row_count": made.row_count}, asset_key=key, partition_key=str(made.days.last)
-        )
     yield dg.MaterializeResult(
         asset_key=key,
         metadata=metadata,

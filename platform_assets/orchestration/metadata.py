@@ -89,14 +89,14 @@ def column_lineage(catalogue: Catalogue, declaration: Declaration) -> dict[str, 
 def run_metadata(catalogue: Catalogue, made: Materialization, run_id: str, seconds: float) -> dict[str, Any]:
     """What every partition of a materialization shows: what it is, and what it was made of."""
     return {
-        "dagster/uri": made.uri,
+        **{title: _plain(value) for title, value in made.facts.items()},
+        RUN_TIME: round(seconds, 2),
         "version": made.version,
         "new version": made.is_new,
+        **{f"version of {name}": version for name, version in made.inputs.items()},
+        "dagster/uri": made.uri,
         "fingerprint": catalogue.fingerprints[made.declaration.name],
         "run": run_id,
-        RUN_TIME: round(seconds, 2),
-        **{f"version of {name}": version for name, version in made.inputs.items()},
-        **{title: _plain(value) for title, value in made.facts.items()},
     }
 
 

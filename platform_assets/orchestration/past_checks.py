@@ -20,11 +20,14 @@ def failed_checks(instance: dg.DagsterInstance, catalogue: Catalogue) -> Iterato
     """Each time a check began to fail, or failed otherwise than the time before; of incidents the monitors' tables tell."""
     from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
+    storage, failures = instance.event_log_storage, {AssetCheckExecutionRecordStatus.FAILED}
     for key in checks_along(catalogue, [declaration.name for declaration in catalogue.declarations]):
         if key.name in (NO_DRIFT, AS_EXPECTED):
             continue
+        if not storage.get_asset_check_execution_history(key, limit=1, status=failures):
+            continue  # most checks never failed, and reading a thousand records is dear
         before = None
-        past = instance.event_log_storage.get_asset_check_execution_history(key, limit=_MOST)
+        past = storage.get_asset_check_execution_history(key, limit=_MOST)
         for record in reversed(past):
             if record.status not in (AssetCheckExecutionRecordStatus.FAILED, AssetCheckExecutionRecordStatus.SUCCEEDED):
                 continue

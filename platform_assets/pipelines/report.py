@@ -15,6 +15,7 @@ from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model, Outcomes
 from platform_assets.declarations.monitor import Monitor
 from platform_assets.declarations.names import DAY, asset_name, table_folder
+from platform_assets.declarations.performance import ALL, PerformanceMonitor
 from platform_assets.declarations.times import ONE_DAY, Days
 from platform_assets.lake import ledger
 from platform_assets.pipelines.drift import kept_reference
@@ -48,6 +49,14 @@ class Heat:
     days: Sequence[date]
     times: Mapping[str, Mapping[date, float]]
     left_out: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """What the probabilities of some days let expect of them, by measure and day, and whose probabilities, by day."""
+
+    measures: Mapping[str, Mapping[date, float]]
+    versions: Mapping[date, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +96,7 @@ class Report:
         days: what it is about.
         incidents: those that lasted into `days`, the newest last.
         performance: per outcomes table, by day, of rows that were not learned from.
+        expected: per outcomes table whose performance is watched, what it is beside.
     """
 
     catalogue: str
@@ -95,6 +105,7 @@ class Report:
     made_at: datetime
     incidents: Sequence[Alarms]
     performance: Mapping[str, Mapping[date, Performance]]
+    expected: Mapping[str, Expected]
     heat: Sequence[Heat]
     moved: Sequence[Distribution]
     champions: Sequence[Champion]
@@ -147,6 +158,11 @@ def report(
             for d in declared
             if isinstance(d, Outcomes) and (found := _performance(platform, catalogue, d, days))
         },
+        expected={
+            d.of.name: found
+            for d in watching
+            if isinstance(d, PerformanceMonitor) and (found := _expected(platform, catalogue, d, days))
+        },
         heat=[heat for watcher in watching if (heat := _heat(platform, catalogue, watcher, days)) is not None],
         moved=_moved(platform, catalogue, watching, incidents, days),
         champions=[_champion(platform, catalogue, d, entries) for d in declared if isinstance(d, Model)],
@@ -177,6 +193,20 @@ def _performance(platform: Platform, catalogue: Catalogue, outcomes: Outcomes, d
         rows = platform.lake.scan(folder, days=days).select(needed).filter(~pl.col("in_sample")).collect()
     found = daily_performance(outcomes, rows)
     return {day: found[day] for day in days if day in found}
+
+
+def _expected(platform: Platform, catalogue: Catalogue, watcher: PerformanceMonitor, days: Days) -> Expected | None:
+    folder = table_folder(catalogue.name, watcher.name)
+    if platform.lake.version(folder) is None:
+        return None
+    with platform.lake.reading(folder):
+        rows = platform.lake.scan(folder, days=days).filter(window=1, sliced_by=ALL).sort(DAY, "measure").collect()
+    measures = {
+        str(measure): dict(part.drop_nulls("expected").select(DAY, "expected").iter_rows())
+        for (measure,), part in rows.partition_by("measure", as_dict=True).items()
+    }
+    newest = rows.select(DAY, pl.col("model_versions").list.last()).drop_nulls()
+    return Expected(measures=measures, versions=dict(newest.iter_rows()))
 
 
 def _heat(platform: Platform, catalogue: Catalogue, watcher: Declaration, days: Days) -> Heat | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date
 from importlib.resources import files
+from itertools import pairwise
 
 import numpy as np
 
 from platform_assets.compute.metrics import Performance
 from platform_assets.compute.profiles import Profile
-from platform_assets.pipelines.report import Report
+from platform_assets.pipelines.report import Expected, Report
 
 _WIDE, _HIGH, _LEFT, _BELOW = 360, 130, 46, 20
 _BARS, _TEXTS, _HOTTEST = 24, 8, 3.0
@@ -41,35 +42,72 @@ def headline(report: Report) -> str:
     return f"Nothing alarmed from {report.days}."
 
 
-def line(values: Mapping[date, float | None], *, days: Sequence[date]) -> str:
-    """A line over days, with its lowest and highest value written beside it, as SVG; gaps where there is no value."""
+def line(
+    values: Mapping[date, float | None],
+    *,
+    days: Sequence[date],
+    expected: Mapping[date, float] | None = None,
+    changes: Mapping[date, str] | None = None,
+) -> str:
+    """A line over days, with its lowest and highest value written beside it, as SVG; gaps where there is no value.
+
+    Args:
+        values: by day.
+        days: in order.
+        expected: dashed beside it.
+        changes: days that are marked, with what happened.
+    """
     known = {day: value for day, value in values.items() if value is not None}
     if not known:
         return ""
-    low, high = min(known.values()), max(known.values())
+    beside = {day: value for day, value in (expected or {}).items() if day in days}
+    told = [*known.values(), *beside.values()]
+    low, high = min(told), max(told)
     span = high - low or max(abs(high), 1.0) * 0.1
     places = {day: _LEFT + (_WIDE - _LEFT - 8) * n / max(len(days) - 1, 1) for n, day in enumerate(days)}
-    heights = {day: 10 + (_HIGH - _BELOW - 20) * (1 - (value - low) / span) for day, value in known.items()}
-    parts: list[list[str]] = [[]]
-    for day in days:
-        if day in heights:
-            parts[-1].append(f"{places[day]:.1f},{heights[day]:.1f}")
-        elif parts[-1]:
-            parts.append([])
-    drawn = "".join(f'<polyline points="{" ".join(part)}"/>' for part in parts if len(part) > 1)
-    dots = "".join(
-        f'<circle cx="{places[d]:.1f}" cy="{h:.1f}" r="2.5"><title>{d}: {known[d]:.4f}</title></circle>'
-        for d, h in heights.items()
+
+    def height(value: float) -> float:
+        return 10 + (_HIGH - _BELOW - 20) * (1 - (value - low) / span)
+
+    drawn = "".join(
+        f'<line x1="{places[day]:.1f}" x2="{places[day]:.1f}" y1="6" y2="{_HIGH - _BELOW}"><title>{day}: {said}</title></line>'
+        for day, said in (changes or {}).items()
     )
-    marks = "".join(
-        f'<text x="{_LEFT - 6}" y="{height:.0f}" text-anchor="end">{value:.3f}</text>'
-        for value, height in ((high, 14), (low, _HIGH - _BELOW - 6))
+    for points, kind in ((beside, ' class="expected"'), (known, "")):
+        drawn += "".join(
+            f'<polyline{kind} points="{" ".join(f"{places[day]:.1f},{height(points[day]):.1f}" for day in part)}"/>'
+            for part in _unbroken(days, points)
+            if len(part) > 1
+        )
+    drawn += "".join(
+        f'<circle cx="{places[day]:.1f}" cy="{height(value):.1f}" r="2.5"><title>{_title(day, value, beside)}</title></circle>'
+        for day, value in known.items()
+    )
+    drawn += "".join(
+        f'<text x="{_LEFT - 6}" y="{place:.0f}" text-anchor="end">{value:.3f}</text>'
+        for value, place in ((high, 14), (low, _HIGH - _BELOW - 6))
     )
     ends = (
         f'<text x="{_LEFT}" y="{_HIGH - 4}">{days[0]}</text>'
         f'<text x="{_WIDE - 8}" y="{_HIGH - 4}" text-anchor="end">{days[-1]}</text>'
     )
-    return f'<svg viewBox="0 0 {_WIDE} {_HIGH}" role="img">{drawn}{dots}{marks}{ends}</svg>'
+    return f'<svg viewBox="0 0 {_WIDE} {_HIGH}" role="img">{drawn}{ends}</svg>'
+
+
+def _unbroken(days: Sequence[date], points: Mapping[date, float]) -> list[list[date]]:
+    """The days that have a point, in stretches without a gap."""
+    parts: list[list[date]] = [[]]
+    for day in days:
+        if day in points:
+            parts[-1].append(day)
+        elif parts[-1]:
+            parts.append([])
+    return parts
+
+
+def _title(day: date, value: float, expected: Mapping[date, float]) -> str:
+    beside = f", expected {expected[day]:.4f}" if day in expected else ""
+    return f"{day}: {value:.4f}{beside}"
 
 
 def bars(then: Profile, now: Profile) -> list[tuple[str, float, float]]:
@@ -98,11 +136,23 @@ def _lines(report: Report) -> list[tuple[str, str, str]]:
     days, found = list(report.days), []
     titles = {"auc": "AUC", "log_loss": "log loss", "brier": "Brier score", "base_rate": "share of positives"}
     for name, by_day in report.performance.items():
+        beside = report.expected.get(name, Expected(measures={}, versions={}))
+        changes = _changes(beside.versions)
         for measure, title in titles.items():
-            svg = line({day: _value(figures, measure) for day, figures in by_day.items()}, days=days)
+            values, expected = (
+                {d: _value(figures, measure) for d, figures in by_day.items()},
+                beside.measures.get(measure),
+            )
+            svg = line(values, days=days, expected=expected, changes=changes)
             if svg:
                 found.append((name, title, svg))
     return found
+
+
+def _changes(versions: Mapping[date, int]) -> dict[date, str]:
+    """The days on which another version began to predict."""
+    told = sorted(versions.items())
+    return {day: f"version {now}" for (_, before), (day, now) in pairwise(told) if now != before}
 
 
 def _value(figures: Performance, measure: str) -> float | None:

@@ -45,3 +45,15 @@ def test_a_line_has_gaps_where_there_is_no_value() -> None:
     assert drawn.count("<polyline") == 2
     assert drawn.count("<circle") == 4
     assert line({days[0]: None}, days=days) == ""
+
+
+def test_what_was_to_be_expected_is_dashed_and_another_version_is_marked() -> None:
+    days = list(Days(date(2024, 1, 1), date(2024, 1, 3)))
+    values: dict[date, float | None] = dict(zip(days, [0.5, 0.5, 0.5], strict=True))
+    drawn = line(values, days=days, expected={days[0]: 0.4, days[2]: 0.6}, changes={days[1]: "version 2"})
+    assert drawn.count("<polyline") == 1, "an expectation of single days has no line"
+    assert "<title>2024-01-02: version 2</title></line>" in drawn
+    assert "2024-01-03: 0.5000, expected 0.6000" in drawn
+    assert "<title>2024-01-02: 0.5000</title>" in drawn
+    assert ">0.600</text>" in drawn, "the scale holds both"
+    assert '<polyline class="expected"' in line(values, days=days, expected=dict.fromkeys(days, 0.4))

@@ -19,6 +19,7 @@ YEAR_AND_TAIL = Daily(first=date(2013, 1, 1), last=date(2014, 1, 1), zone=tables
 """The same and the day after, on which the last flights of New Year's Eve left and landed."""
 
 _OPERATIONS = ["team:operations"]
+_DAY = ["year", "month", "day"]
 _REGISTRY = unknown("the registry is one undated snapshot")
 
 schedule = source(
@@ -28,6 +29,7 @@ schedule = source(
     partitions=YEAR,
     schema=tables.Schedule,
     raw=tables.SCHEDULE_RAW,
+    date_parts=_DAY,
     freshness=within(hours=36),
     owners=_OPERATIONS,
     tags={"domain": "flights"},
@@ -42,6 +44,7 @@ assignments = source(
     partitions=YEAR,
     schema=tables.Assignments,
     raw=tables.ASSIGNMENTS_RAW,
+    date_parts=_DAY,
     freshness=within(hours=36),
     owners=_OPERATIONS,
     tags={"domain": "flights"},
@@ -54,6 +57,7 @@ departures = source(
     partitions=YEAR_AND_TAIL,
     schema=tables.Departures,
     raw=tables.DEPARTURES_RAW,
+    date_parts=_DAY,
     freshness=within(hours=36),
     owners=_OPERATIONS,
     tags={"domain": "flights"},
@@ -66,6 +70,7 @@ arrivals = source(
     partitions=YEAR_AND_TAIL,
     schema=tables.Arrivals,
     raw=tables.ARRIVALS_RAW,
+    date_parts=_DAY,
     freshness=within(hours=36),
     owners=_OPERATIONS,
     tags={"domain": "flights"},
@@ -78,6 +83,7 @@ weather = source(
     partitions=YEAR,
     schema=tables.Weather,
     raw=tables.WEATHER_RAW,
+    date_parts=_DAY,
     freshness=within(hours=36),
     owners=["team:weather"],
     tags={"domain": "weather"},

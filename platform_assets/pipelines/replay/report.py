@@ -19,7 +19,7 @@ from platform_assets.pipelines.replay.setting import Setting
 
 COMPARED_DAYS = 30
 """The first and the last so many days say whether a day costs what it cost at the beginning."""
-_MONTH = "month"
+_MONTH, _YEAR = "month", "year"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,7 @@ class PolicyReport:
         policy: its name.
         overall: performance on all rows out of sample whose outcome is known; None where there are none.
         months: the same by month of the event, `2013-02`.
+        years: the same by year of the event, `2013`.
         weeks: log loss by the first day of each week (seven days from the first day on).
         changes: the trainings, first ones included.
         alerts: how many began.
@@ -53,6 +54,7 @@ class PolicyReport:
     policy: str
     overall: Performance | None
     months: Mapping[str, Performance]
+    years: Mapping[str, Performance]
     weeks: Mapping[date, Performance]
     changes: Sequence[Change]
     alerts: int
@@ -94,12 +96,18 @@ class Report:
     first_days: tuple[float, float] | None
     last_days: tuple[float, float] | None
 
+    @property
+    def day_cost_ratio(self) -> float | None:
+        """Processor seconds of a day without training, the last `COMPARED_DAYS` over the first; None as for those."""
+        return self.last_days[1] / self.first_days[1] if self.first_days and self.last_days else None
+
     def plain(self) -> dict[str, Any]:
         """As plain values, days as text."""
         policies = [
             {
                 **asdict(one),
                 "months": {month: found.to_dict() for month, found in one.months.items()},
+                "years": {year: found.to_dict() for year, found in one.years.items()},
                 "weeks": {str(week): found.to_dict() for week, found in one.weeks.items()},
                 "overall": one.overall and one.overall.to_dict(),
                 "trainings": one.trainings,
@@ -114,7 +122,7 @@ class Report:
             "notes": list(self.notes),
             "policies": policies,
             "alerts": self.alerts,
-            "seconds_a_day": {"first": self.first_days, "last": self.last_days},
+            "seconds_a_day": {"first": self.first_days, "last": self.last_days, "cpu_ratio": self.day_cost_ratio},
             "days": [_plain_day(day) for day in self.by_day],
         }
 
@@ -141,11 +149,14 @@ def _of_policy(setting: Setting, lake: Lake, by_day: Sequence[Day], policy: str)
     rows = pl.concat(found) if found else pl.DataFrame(schema={DAY: pl.Date, "truth": pl.Float64, "said": pl.Float64})
     since = pl.lit(setting.days.first)
     week = since + pl.duration(days=(pl.col(DAY) - since).dt.total_days() // 7 * 7)
-    dated = rows.with_columns(pl.col(DAY).dt.strftime("%Y-%m").alias(_MONTH), week.alias("week"))
+    dated = rows.with_columns(
+        pl.col(DAY).dt.strftime("%Y-%m").alias(_MONTH), pl.col(DAY).dt.strftime("%Y").alias(_YEAR), week.alias("week")
+    )
     return PolicyReport(
         policy=policy,
         overall=performance(rows["truth"].to_numpy(), rows["said"].to_numpy()) if len(rows) else None,
         months=_by(dated, _MONTH),
+        years=_by(dated, _YEAR),
         weeks=_by(dated, "week"),
         changes=[
             Change(day=day, why=one.why, said=one.said, trained=one.trained, promoted=one.promoted)
