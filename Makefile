@@ -10,6 +10,9 @@ PEERS := .venv-peers
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# Containers often forbid Python to keep what it compiled; every process, and every run is one, would compile for seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo dev mlflow refresh test test-slow check bench lint format lock clean
 
 demo: $(STAMP)  ## a year of flights, from landed files to predictions, through Dagster

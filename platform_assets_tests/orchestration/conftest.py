@@ -21,12 +21,16 @@ from platform_assets.orchestration.definitions import build_definitions
 from platform_assets.orchestration.instance import open_instance
 from platform_assets.orchestration.metadata import key_of
 from platform_assets.orchestration.refresh import carry_out, divide, look_again
+from platform_assets.pipelines import drift_plots, plots
+from platform_assets.pipelines.performance import plots as performance_plots
 from platform_assets.pipelines.plan import plan
+from platform_assets.pipelines.plots import _figure, _png
 from platform_assets.pipelines.run import Platform
 from platform_assets.settings import Settings, load_settings
 from platform_assets_tests import shop
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+BLANK = _png(_figure(1, 1))
 RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 
@@ -93,8 +97,11 @@ class Deployment:
 
 @contextmanager
 def deployed(data: Path, catalogue: Catalogue = shop.CATALOGUE, **environ: str) -> Iterator[Deployment]:
+    """The deployment over a data folder; its pictures are blank, for drawing takes longer than all else of a run."""
     settings = load_settings({"PLATFORM_DATA": str(data), **environ})
-    with open_instance(settings) as instance:
+    with open_instance(settings) as instance, pytest.MonkeyPatch.context() as patch:
+        for module in (plots, drift_plots, performance_plots):
+            patch.setattr(module, "_png", lambda _: BLANK)
         yield Deployment(
             settings=settings,
             catalogue=catalogue,
