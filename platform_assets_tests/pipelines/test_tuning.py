@@ -82,6 +82,7 @@ def same(one: Tuned, other: Tuned) -> bool:
 def test_what_is_chosen_is_what_had_the_least_log_loss(undisturbed: Tuned) -> None:
     trials = undisturbed.trials
     assert len(trials) == TUNING.trials
+    assert undisturbed.pictures == {}, "nobody looks"
     finished = trials.filter(pl.col("state") == "finished")
     best = finished.sort("log_loss_on_select", "trial").row(0, named=True)
     assert undisturbed.learner.tuning is None
