@@ -12,6 +12,9 @@ STAMP := $(VENV)/.installed
 # Dagster and MLflow take seconds to import once they are compiled, and tens of seconds each time where that is not kept.
 unexport PYTHONDONTWRITEBYTECODE
 
+# Containers often forbid Python to keep what it compiled; every process, and every run is one, would compile for seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo dev mlflow refresh test test-slow check bench lint format lock clean
 
 demo: $(STAMP)  ## a year of flights, from landed files to predictions, through Dagster

@@ -81,7 +81,7 @@ def die() -> None:
 
 def run(number: int, *, long: bool = False) -> Run:
     """A run with a name of its own; later numbers are later."""
-    return Run(run_id=f"run-{number}{_LONG if long else ''}", now=shop.NOW + timedelta(seconds=number))
+    return Run(run_id=f"run-{number}{_LONG if long else ''}", now=shop.NOW + timedelta(seconds=number), draws=False)
 
 
 def child(root: str, name: str, days: Days | None, stop: Stop | None, gate: Any, catalogue: str) -> None:

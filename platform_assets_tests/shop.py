@@ -492,10 +492,10 @@ def platform(root: Path) -> Platform:
 _numbers = itertools.count()
 
 
-def run(now: datetime = NOW) -> Run:
-    """A new run; each counts as a second later than the one before."""
+def run(now: datetime = NOW, *, draws: bool = False) -> Run:
+    """A new run; each counts as a second later than the one before. A training takes twice as long when it draws."""
     number = next(_numbers)
-    return Run(run_id=f"run-{number}", now=now + timedelta(seconds=number))
+    return Run(run_id=f"run-{number}", now=now + timedelta(seconds=number), draws=draws)
 
 
 def days_of(name: str, catalogue: Catalogue = CATALOGUE) -> Days | None:
@@ -505,7 +505,12 @@ def days_of(name: str, catalogue: Catalogue = CATALOGUE) -> Days | None:
 
 
 def make(
-    there: Platform, *names: str, days: Days | None = None, catalogue: Catalogue = CATALOGUE, now: datetime = NOW
+    there: Platform,
+    *names: str,
+    days: Days | None = None,
+    catalogue: Catalogue = CATALOGUE,
+    now: datetime = NOW,
+    draws: bool = False,
 ) -> list[Materialization]:
     """Materialize declarations by direct call, in the order given: `days`, or all days of each."""
     return [
@@ -513,7 +518,7 @@ def make(
             there,
             catalogue,
             name,
-            run(now),
+            run(now, draws=draws),
             days=days if days is not None and days_of(name, catalogue) else days_of(name, catalogue),
         )
         for name in names

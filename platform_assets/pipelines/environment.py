@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import distributions, version
+from types import MappingProxyType
 
 from platform_assets.declarations.models import Model
 
@@ -32,7 +35,10 @@ def environment(model: Model | None = None) -> dict[str, str]:
     }
 
 
-def installed() -> dict[str, str]:
-    """Every library that is installed, with its version, in order of the names."""
-    found = {d.metadata["Name"].lower(): d.version for d in distributions() if d.metadata["Name"]}
-    return dict(sorted(found.items()))
+@cache
+def installed() -> Mapping[str, str]:
+    """Every library that is installed, with its version, in order of the names: as of the process's first question."""
+    # `name` and `version` of a distribution would each read its metadata file anew.
+    told = (distribution.metadata for distribution in distributions())
+    found = {metadata["Name"].lower(): metadata["Version"] for metadata in told if metadata["Name"]}
+    return MappingProxyType(dict(sorted(found.items())))

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+from alembic.script import ScriptDirectory
 
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.names import table_folder
@@ -21,12 +22,17 @@ from platform_assets.orchestration.definitions import build_definitions
 from platform_assets.orchestration.instance import open_instance
 from platform_assets.orchestration.metadata import key_of
 from platform_assets.orchestration.refresh import carry_out, divide, look_again
+from platform_assets.pipelines import drift_plots, plots
+from platform_assets.pipelines.performance import plots as performance_plots
 from platform_assets.pipelines.plan import plan
+from platform_assets.pipelines.plots import _figure, _png
 from platform_assets.pipelines.run import Platform
 from platform_assets.settings import Settings, load_settings
 from platform_assets_tests import shop
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+BLANK = _png(_figure(1, 1))
+_revisions = cache(ScriptDirectory.from_config)
 RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 
@@ -93,14 +99,23 @@ class Deployment:
 
 @contextmanager
 def deployed(data: Path, catalogue: Catalogue = shop.CATALOGUE, **environ: str) -> Iterator[Deployment]:
+    """The deployment over a data folder.
+
+    Its pictures are blank, for drawing takes longer than all else of a run, and the revisions of Dagster's databases,
+    which are files of its own, are read once and not for each instance.
+    """
     settings = load_settings({"PLATFORM_DATA": str(data), **environ})
-    with open_instance(settings) as instance:
-        yield Deployment(
-            settings=settings,
-            catalogue=catalogue,
-            instance=instance,
-            definitions=build_definitions(catalogue, settings=settings),
-        )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptDirectory, "from_config", _revisions)
+        for module in (plots, drift_plots, performance_plots):
+            patch.setattr(module, "_png", lambda _: BLANK)
+        with open_instance(settings) as instance:
+            yield Deployment(
+                settings=settings,
+                catalogue=catalogue,
+                instance=instance,
+                definitions=build_definitions(catalogue, settings=settings),
+            )
 
 
 @pytest.fixture(autouse=True)

@@ -50,8 +50,10 @@ def there(quiet_shop: Platform, tmp_path: Path) -> Platform:
     return faults.copy(quiet_shop, tmp_path / "shop")
 
 
-def make(there: Platform, name: str, days: Days, *, catalogue: Catalogue = monitored.CATALOGUE) -> Materialization:
-    return materialize(there, catalogue, name, shop.run(monitored.NOW), days=days)
+def make(
+    there: Platform, name: str, days: Days, *, catalogue: Catalogue = monitored.CATALOGUE, draws: bool = False
+) -> Materialization:
+    return materialize(there, catalogue, name, shop.run(monitored.NOW, draws=draws), days=days)
 
 
 def rows(there: Platform, name: str = "order_drift") -> pl.DataFrame:
@@ -93,7 +95,7 @@ def test_another_unit_is_told_on_the_day_it_comes(there: Platform, name: str) ->
     assert check.description.startswith("1 of 4 columns has been further from the reference than unchanged days are: ")
     assert f"amount_cents since {told} (" in check.description
 
-    made = make(there, name, Days(told + ONE_DAY, LAST))
+    made = make(there, name, Days(told + ONE_DAY, LAST), draws=True)
     assert f"amount_cents since {told} (" in no_drift(made).description
     assert made.facts["columns that drift"] == 1
     assert all(png.startswith(b"\x89PNG") for png in made.pictures.values())

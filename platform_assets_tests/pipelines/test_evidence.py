@@ -49,7 +49,7 @@ def there(finished_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Plat
 
 @pytest.fixture(scope="module")
 def made(there: Platform) -> Materialization:
-    return materialize(there, shop.PROMOTING, "return_model", shop.run())
+    return materialize(there, shop.PROMOTING, "return_model", shop.run(draws=True))
 
 
 @pytest.fixture(scope="module")

@@ -35,8 +35,8 @@ NEWEST = shop.with_changed("return_predictions", catalogue=shop.PROMOTING, champ
 HUMAN = shop.with_changed(NAME, catalogue=shop.PROMOTING, approval="human")
 
 
-def promote(there: Platform, catalogue: Catalogue = shop.PROMOTING) -> Materialization:
-    return shop.make(there, NAME, catalogue=catalogue)[0]
+def promote(there: Platform, catalogue: Catalogue = shop.PROMOTING, *, draws: bool = False) -> Materialization:
+    return shop.make(there, NAME, catalogue=catalogue, draws=draws)[0]
 
 
 def promoted(there: Platform) -> Platform:
@@ -96,7 +96,7 @@ def better(better_waiting: Path, tmp_path: Path) -> Platform:
 
 
 def test_a_better_challenger_becomes_champion_and_every_reason_is_kept(better: Platform) -> None:
-    made = promote(better)
+    made = promote(better, draws=True)
     assert verdicts(better) == [("adopted", 2, 2), ("promoted", 3, 3)]
     assert (made.checks[0].name, made.checks[0].passed, made.checks[0].blocking) == ("promoted", True, False)
     reasons = {r.name: r for r in known(better).decisions[-1].reasons}

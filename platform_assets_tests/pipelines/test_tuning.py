@@ -27,7 +27,6 @@ from platform_assets.compute.metrics import performance
 from platform_assets.declarations.models import Model
 from platform_assets.declarations.tuning import Tuning, real, whole
 from platform_assets.errors import ModelError
-from platform_assets.pipelines.plots import _figure, _png
 from platform_assets.pipelines.reproduce import Link, reproduce
 from platform_assets.pipelines.run import Materialization, Platform
 from platform_assets.pipelines.training import tuning as module
@@ -39,19 +38,12 @@ from platform_assets_tests import shop
 
 MODEL: Any = shop.TUNED["return_model"]
 TUNING: Tuning = MODEL.learner.tuning
-BLANK = _png(_figure(1, 1))
 NEWEST = read_model_name("models:/shop.return_model/2")
 
 
 @pytest.fixture(scope="module")
 def rows(finished_shop: Path) -> pl.LazyFrame:
     return shop.platform(finished_shop).lake.scan("shop/returns_dataset").collect().lazy()
-
-
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They take longer than the studies; those of `trained` are drawn."""
-    monkeypatch.setattr(module, "picture_of_study", lambda *_, **__: BLANK)
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +82,7 @@ def same(one: Tuned, other: Tuned) -> bool:
 def test_what_is_chosen_is_what_had_the_least_log_loss(undisturbed: Tuned) -> None:
     trials = undisturbed.trials
     assert len(trials) == TUNING.trials
+    assert undisturbed.pictures == {}, "nobody looks"
     finished = trials.filter(pl.col("state") == "finished")
     best = finished.sort("log_loss_on_select", "trial").row(0, named=True)
     assert undisturbed.learner.tuning is None
@@ -350,7 +343,7 @@ def trained(finished_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> tu
     root = tmp_path_factory.mktemp("trained") / "shop"
     shutil.copytree(finished_shop, root)
     there = shop.platform(root)
-    return there, shop.make(there, "return_model", catalogue=shop.TUNED)[0]
+    return there, shop.make(there, "return_model", catalogue=shop.TUNED, draws=True)[0]
 
 
 def test_the_model_is_fitted_with_what_was_chosen_and_says_so(trained: tuple[Platform, Materialization]) -> None:
@@ -430,7 +423,6 @@ def zygote(root: str, kills: int, ends: Any) -> None:
     import lightgbm  # noqa: F401 - loaded once for all that are forked
 
     # Polars starts its threads with its first query and LightGBM with its first tree, so both wait for the fork.
-    module.picture_of_study = lambda *_, **__: b""  # it takes longer than the study
     dice, whole, killed = random.Random(7), 0.0, 0
     while killed < kills:
         child, started = os.fork(), time.monotonic()

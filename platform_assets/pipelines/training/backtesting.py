@@ -90,7 +90,7 @@ def backtest(platform: Platform, catalogue: Catalogue, declared: Backtest, days:
             },
             "trees": model["trees"],
         },
-        pictures={"performance by month": picture_of_folds(table, declared.model.name)},
+        pictures={"performance by month": picture_of_folds(table, declared.model.name)} if run.draws else {},
     )
     return replace(made, preview=table.drop("digest"))
 

@@ -116,7 +116,7 @@ def documents(
     found = {
         "manifest.json": _json(manifest),
         "preparation.json": _json(preparation.to_dict()),
-        "environment.json": _json({**environment, "libraries": installed()}),
+        "environment.json": _json({**environment, "libraries": dict(installed())}),
         # The example that is stored with the model is what the trees are given; this is what the view holds.
         "example_rows.json": _json(example.to_dicts()),
         "calibration.csv": measured.calibration.write_csv(),

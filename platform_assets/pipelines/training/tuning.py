@@ -115,7 +115,7 @@ def tune(
         before = len(file.study.trials)
         study = _carry_on(model, tuning, file, _grower(model, rows, run, threads), run)
         file.remove_others()
-    return _tuned(model.learner, study, tuning, before=min(before, tuning.trials))
+    return _tuned(model.learner, study, tuning, before=min(before, tuning.trials), draws=run.draws)
 
 
 def _key(model: Model, rows: pl.DataFrame, threads: int | None) -> str:
@@ -246,7 +246,7 @@ def _progress(study: optuna.Study, found: optuna.trial.FrozenTrial, tuning: Tuni
     return f"trial {done} of {tuning.trials}: {came}; best {best.value:.5f} of trial {best.number + 1}; {left}"
 
 
-def _tuned(learner: LightGBM, study: optuna.Study, tuning: Tuning, *, before: int) -> Tuned:
+def _tuned(learner: LightGBM, study: optuna.Study, tuning: Tuning, *, before: int, draws: bool) -> Tuned:
     best, trials = best_of(study), _as_table(study, tuning)
     pruned = trials.filter(pl.col("state") == "given up").height
     first = study.trials[0].value
@@ -254,7 +254,7 @@ def _tuned(learner: LightGBM, study: optuna.Study, tuning: Tuning, *, before: in
         learner=learner.with_settings({name: best.params[name] for name in tuning.space}),
         trials=trials,
         documents={"trials.csv": trials.write_csv()},
-        pictures={"tuning": picture_of_study(study, best, tuning, seed=learner.seed)},
+        pictures={"tuning": picture_of_study(study, best, tuning, seed=learner.seed)} if draws else {},
         metrics={
             "tuning_trials": len(study.trials),
             "tuning_given_up": pruned,
