@@ -9,9 +9,6 @@ WORKS ?=
 PEERS := .venv-peers
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Dagster and MLflow take seconds to import once they are compiled, and tens of seconds each time where that is not kept.
-unexport PYTHONDONTWRITEBYTECODE
-
 # Containers often forbid Python to keep what it compiled; every process, and every run is one, would compile for seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
