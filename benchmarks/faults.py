@@ -119,11 +119,11 @@ def every_run(alarmed: pl.DataFrame) -> int:
 
 
 def alarmed_rows(platform: Platform, catalogue: Catalogue, monitor: Monitor | PerformanceMonitor) -> pl.DataFrame:
-    """Day, column and window of what is above a threshold in a monitor's table; a slice counts as a column."""
+    """Day and column of what is above a threshold in a monitor's table; a slice counts as a column."""
     rows = platform.lake.scan(table_folder(catalogue.name, monitor.name)).filter("alarmed")
     of_slice = pl.concat_str("sliced_by", pl.lit(" "), "slice", ignore_nulls=True).alias("column")
     column = of_slice if isinstance(monitor, PerformanceMonitor) else pl.col("column")
-    return rows.select(DAY, column, "window").collect()
+    return rows.select(DAY, column).collect()
 
 
 def measure(data: Path, catalogue: Catalogue, faults: Iterable[Fault], days: Days) -> Iterator[Caught]:

@@ -55,9 +55,11 @@ def test_what_follows_from_weather_is_made_in_order_and_nothing_else() -> None:
 
 def test_what_drifts_anyway_is_no_catch() -> None:
     day = CHANGED.first
-    anyway = spells([(day - ONE_DAY, "a", 7), (day, "a", 7), (day + ONE_DAY, "a", 7)])
+    anyway = spells([(day + n * ONE_DAY, "a") for n in (-2, -1, 0, 1)])
     assert faults.noticed("f", "m", CHANGED, anyway, anyway).after is None
-    found = spells([(day, "a", 7), (day + ONE_DAY, "a", 7), (day + 2 * ONE_DAY, "b", 7), (day + 9 * ONE_DAY, "c", 7)])
+    found = spells(
+        [(day + n * ONE_DAY, column) for n, column in ((0, "a"), (1, "a"), (1, "b"), (2, "b"), (8, "c"), (9, "c"))]
+    )
     caught = faults.noticed("f", "m", CHANGED, anyway, found)
     assert (caught.after, caught.columns, caught.others) == (3, ("b",), 1)
 
