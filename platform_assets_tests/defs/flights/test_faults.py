@@ -74,7 +74,7 @@ def test_a_fault_that_lands_goes_through_the_pipelines_and_is_told(tmp_path: Pat
     found = list(faults.measure(tmp_path, monitored.CATALOGUE, [EUROS], CHANGED))
     assert [(one.fault, one.incidents) for one in found[:2]] == [("untouched", 0), ("untouched", 0)]
     caught = {one.monitor: one for one in found[2:]}
-    assert caught["order_drift"].after == 1
+    assert caught["order_drift"].after == 2
     assert caught["trailing_drift"].after == 2
     assert all(one.columns == ("amount_cents",) for one in caught.values())
     assert before == {path: path.read_bytes() for path in Path(there.landing.root).rglob("*.csv")}
