@@ -79,7 +79,7 @@ def test_a_fault_that_lands_goes_through_the_pipelines_and_is_told(tmp_path: Pat
     assert all(one.columns == ("amount_cents",) for one in caught.values())
     assert before == {path: path.read_bytes() for path in Path(there.landing.root).rglob("*.csv")}
     said = faults.as_markdown(found, CHANGED)
-    assert "| euros | order_drift | 1 | amount_cents | 0 |" in said
+    assert "| euros | order_drift | 2 | amount_cents | 0 |" in said
 
 
 def test_a_fault_that_nobody_knows_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
