@@ -10,7 +10,9 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -51,6 +53,7 @@ class Caught:
         others: the columns that began to drift later, while the fault lasted.
         runs: incidents if every unbroken run of days above a threshold were one, on the untouched days; None of a fault.
         incidents: incidents on the untouched days; None of a fault.
+        began: the days on which those began.
         days: how many days were watched.
     """
 
@@ -61,6 +64,7 @@ class Caught:
     others: int = 0
     runs: int | None = None
     incidents: int | None = None
+    began: tuple[str, ...] = ()
     days: int
 
 
@@ -119,43 +123,42 @@ def every_run(alarmed: pl.DataFrame) -> int:
 
 
 def alarmed_rows(platform: Platform, catalogue: Catalogue, monitor: Monitor | PerformanceMonitor) -> pl.DataFrame:
-    """Day, column and window of what is above a threshold in a monitor's table; a slice counts as a column."""
+    """Day and column of what is above a threshold in a monitor's table; a slice counts as a column."""
     rows = platform.lake.scan(table_folder(catalogue.name, monitor.name)).filter("alarmed")
     of_slice = pl.concat_str("sliced_by", pl.lit(" "), "slice", ignore_nulls=True).alias("column")
     column = of_slice if isinstance(monitor, PerformanceMonitor) else pl.col("column")
-    return rows.select(DAY, column, "window").collect()
+    return rows.select(DAY, column).collect()
 
 
 def measure(data: Path, catalogue: Catalogue, faults: Iterable[Fault], days: Days) -> Iterator[Caught]:
     """Watch the untouched days, and then every fault, each in a copy of its own of a demo's data."""
     monitors = [*catalogue.of_kind(Monitor), *catalogue.of_kind(PerformanceMonitor)]
-    with _copy_of(data) as there:
+    with _copy_of(data) as clean:
         quiet: dict[str, list[Spell]] = {}
         for monitor in monitors:
-            watched = _whole(there, catalogue, monitor, days)
-            _make(there, catalogue, monitor.name, watched)
-            alarmed = alarmed_rows(there, catalogue, monitor)
+            watched = _whole(clean, catalogue, monitor, days)
+            _make(clean, catalogue, monitor.name, watched)
+            alarmed = alarmed_rows(clean, catalogue, monitor)
             quiet[monitor.name] = spells(alarms_of(alarmed))
             yield Caught(
                 fault="untouched",
                 monitor=monitor.name,
                 runs=every_run(alarmed),
                 incidents=len(begun(quiet[monitor.name])),
+                began=tuple(map(str, begun(quiet[monitor.name]))),
                 days=len(watched),
             )
-    for fault in faults:
-        with _copy_of(data) as there:
-            spoil(there.landing, fault, days)
-            reached = followers(catalogue, fault, days)
-            for name, part in reached.items():
-                _make(there, catalogue, name, part)
-            for monitor in monitors:
-                if monitor.name in reached:
-                    # Made by an older declaration, or not made: the days before count as they do now.
-                    before = Days(monitor.partitions.first, reached[monitor.name].first - ONE_DAY)
-                    _make(there, catalogue, monitor.name, before)
-                    found = spells(alarms_of(alarmed_rows(there, catalogue, monitor)))
-                    yield noticed(fault.name, monitor.name, days, quiet[monitor.name], found)
+        for fault in faults:
+            # From here on, the days before the fault are watched and thresholds learned: only its own days are made.
+            with _copy_of(clean.lake.root.parent) as there:
+                spoil(there.landing, fault, days)
+                reached = followers(catalogue, fault, days)
+                for name, part in reached.items():
+                    _make(there, catalogue, name, part)
+                for monitor in monitors:
+                    if monitor.name in reached:
+                        found = spells(alarms_of(alarmed_rows(there, catalogue, monitor)))
+                        yield noticed(fault.name, monitor.name, days, quiet[monitor.name], found)
 
 
 def as_markdown(found: Sequence[Caught], days: Days) -> str:
@@ -172,14 +175,17 @@ def as_markdown(found: Sequence[Caught], days: Days) -> str:
             lines.append(f"| {one.fault} | {one.monitor} | {one.after or 'never'} | {shown} | {one.others} |")
     lines += [
         "",
-        "| untouched | days | runs of days | a month | incidents | a month |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| untouched | days | runs of days | a month | incidents | a month | they began on |",
+        "|---|---:|---:|---:|---:|---:|---|",
     ]
     for one in found:
         if one.incidents is not None and one.runs is not None:
             months = one.days / DAYS_A_MONTH
-            cells = (one.days, one.runs, f"{one.runs / months:.1f}", one.incidents, f"{one.incidents / months:.1f}")
+            runs, incidents = f"{one.runs / months:.2f}", f"{one.incidents / months:.2f}"
+            cells = (one.days, one.runs, runs, one.incidents, incidents, ", ".join(one.began))
             lines.append(f"| {one.monitor} | {' | '.join(map(str, cells))} |")
+    rates = [one.incidents / one.days * DAYS_A_MONTH for one in found if one.incidents is not None]
+    lines.append(f"| all together | | | | | {sum(rates):.2f} | |")
     return "\n".join(lines)
 
 
@@ -189,8 +195,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__.splitlines()[0])
     parser.add_argument("--faults", default=",".join(FAULTS), help=f"which, of {','.join(FAULTS)}")
     parser.add_argument("--data", type=Path, default=Path("data"), help="a demo that is done; it is only read")
-    parser.add_argument("--first", type=date.fromisoformat, default=date(2013, 11, 1), help="the first day of a fault")
-    parser.add_argument("--last", type=date.fromisoformat, default=date(2013, 12, 30), help="its last day")
+    parser.add_argument("--first", type=date.fromisoformat, default=date(2013, 11, 16), help="the first day of a fault")
+    parser.add_argument("--last", type=date.fromisoformat, default=date(2013, 12, 15), help="its last day")
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the figures there")
     given = parser.parse_args(arguments)
     names = [name for name in given.faults.split(",") if name]
@@ -203,7 +209,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.first > given.last:
         parser.error(f"faults from {given.first} to {given.last} run backwards")
     days = Days(given.first, given.last)
-    found = list(measure(given.data, CATALOGUE, [FAULTS[name] for name in names], days))
+    found = []
+    for one in measure(given.data, CATALOGUE, [FAULTS[name] for name in names], days):
+        told = f"{one.incidents} incidents" if one.incidents is not None else f"day {one.after or 'never'}"
+        print(f"{one.fault} by {one.monitor}: {told}", file=sys.stderr, flush=True)
+        found.append(one)
     print(as_markdown(found, days))
     if given.json:
         given.json.write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n")
@@ -216,7 +226,9 @@ def _whole(there: Platform, catalogue: Catalogue, monitor: Monitor | Performance
 
 
 def _make(there: Platform, catalogue: Catalogue, name: str, days: Days) -> None:
-    materialize(there, catalogue, name, Run(run_id=f"{name}-{days.first}", now=NOW), days=days)
+    started = time.perf_counter()
+    materialize(there, catalogue, name, Run(run_id=f"{name}-{days.first}", now=NOW, draws=False), days=days)
+    print(f"  {name}, {days}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -37,7 +37,8 @@ MEASURES = (
 - psi: the population stability index, the sum of (q - p) ln(q / p) over bins, half a row added to each bin.
 - jensen_shannon: the distance (not the divergence), to the base 2: 0 of equals, 1 of strangers; over the same bins.
 - infinity_norm: the greatest difference in the share of one text or one value (of numbers that came between two points
-  of the grid, in the share of all that did): what a stuck sensor raises and a lost category lowers.
+  of the grid, in the share of all that did): what a stuck sensor raises and a lost category lowers. Numbers beyond
+  the grid have no value in common but are unseen.
 - kolmogorov_smirnov: the greatest difference of the distribution functions. Numbers only.
 - wasserstein: the area between the distribution functions, in the column's unit; and the same in standard
   deviations of the reference that the grid was made from. Numbers only.
@@ -208,7 +209,7 @@ def _numbers_apart(grid: Grid, was: Counts, is_now: Counts, bins: int) -> dict[s
     ends = _between(upto_q, edges)
     found = _binned(_between(upto_p, edges), ends, np.diff(edges, axis=1) > 0)
     return found | {
-        "infinity_norm": np.abs(was.cells / p - is_now.cells / q).max(axis=1),
+        "infinity_norm": np.abs(was.cells / p - is_now.cells / q)[:, 1:-1].max(axis=1),
         "kolmogorov_smirnov": np.abs(apart).max(axis=1),
         "wasserstein": area,
         "wasserstein_in_spreads": area / (grid.spread or np.nan),

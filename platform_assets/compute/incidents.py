@@ -1,8 +1,7 @@
 """From days above a threshold to incidents: runs of days that somebody is told of once.
 
-A column drifts from the day on which a window of several days is above its threshold, or single days are that on
-several days close together; it drifts until it has been below all of them for some days (hysteresis: it takes more to
-begin than to last). Columns that begin within a week are one incident, named by its first day, for as long as any of
+A column drifts once it has been above a threshold on several days close together, in windows of whatever length;
+it drifts until it has been below all of them for some days (hysteresis: it takes more to begin than to last). Columns that begin within a week are one incident, named by its first day, for as long as any of
 them drifts; one that begins later is another, or a lasting drift would hide all that comes after it.
 """
 
@@ -16,15 +15,15 @@ import polars as pl
 
 from platform_assets.declarations.times import ONE_DAY
 
-SINGLE_DAYS, AMONG = 2, 3
-"""A column drifts once single days are above a threshold on so many of so many days."""
+DAYS, AMONG = 2, 3
+"""A column drifts once it is above a threshold on so many of so many days."""
 QUIET = 3
 """It drifts no more once so many days in a row are below every threshold."""
 TOGETHER = 7
 """Columns that begin fewer days than this after the first are of its incident."""
 
-Alarm = tuple[date, str, int]
-"""A day, a column that is above a threshold then, and the days of the window that is."""
+Alarm = tuple[date, str]
+"""A day, and a column that is above a threshold then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,15 +53,12 @@ def spells(alarms: Iterable[Alarm]) -> list[Spell]:
     A day counts on what came before it alone: later days change the `last` of a spell, and nothing else.
 
     Args:
-        alarms: each day, column and window above a threshold, in any order and any number of times.
+        alarms: each day and column above a threshold, in any order and any number of times.
     """
-    longest: dict[str, dict[date, int]] = {}
-    for day, column, window in alarms:
-        ours = longest.setdefault(column, {})
-        ours[day] = max(window, ours.get(day, 0))
-    found = sorted(
-        (first, column, last) for column, windows in longest.items() for first, last in _of_one_column(windows)
-    )
+    by_column: dict[str, set[date]] = {}
+    for day, column in alarms:
+        by_column.setdefault(column, set()).add(day)
+    found = sorted((first, column, last) for column, days in by_column.items() for first, last in _of_one_column(days))
     made: list[Spell] = []
     incident = date.min
     for first, column, last in found:
@@ -73,8 +69,8 @@ def spells(alarms: Iterable[Alarm]) -> list[Spell]:
 
 
 def alarms_of(alarmed: pl.DataFrame) -> list[Alarm]:
-    """The rows of a frame of `day`, `column` and `window`."""
-    return list(alarmed.select("day", "column", "window").unique().iter_rows())
+    """The rows of a frame of `day` and `column`, each once."""
+    return list(alarmed.select("day", "column").unique().iter_rows())
 
 
 def begun(found: Sequence[Spell]) -> list[date]:
@@ -82,16 +78,16 @@ def begun(found: Sequence[Spell]) -> list[date]:
     return sorted({spell.incident for spell in found})
 
 
-def _of_one_column(windows: dict[date, int]) -> list[tuple[date, date]]:
+def _of_one_column(days: set[date]) -> list[tuple[date, date]]:
     runs: list[tuple[date, date]] = []
     lasts: date | None = None  # the last day above a threshold of the run that is open
-    for day in sorted(windows):
+    for day in sorted(days):
         if lasts is not None and day <= lasts + QUIET * ONE_DAY:
             runs[-1] = (runs[-1][0], day)
             lasts = day
             continue
-        near = sum(day - n * ONE_DAY in windows for n in range(AMONG))
-        lasts = day if windows[day] > 1 or near >= SINGLE_DAYS else None
+        near = sum(day - n * ONE_DAY in days for n in range(AMONG))
+        lasts = day if near >= DAYS else None
         if lasts is not None:
             runs.append((day, day))
     return runs

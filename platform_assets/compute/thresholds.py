@@ -6,12 +6,17 @@ to Statistical Modeling of Extreme Values, 2001), whose scale and shape follow f
 (Hosking and Wallis, Technometrics 1987). Each column and measure may alarm equally often, and all of them together as
 often as is stated: the per-family error rate (Spjøtvoll, Annals of Mathematical Statistics 1972), which holds however the
 columns hang together, since expectations add up.
+
+That is true of days like those of the reference. Days after it are of another season, and of hundreds of columns some
+have a tail that two wild days made: so a threshold may be some way above what was learned, no further above the worst
+that was seen than stated, and never below a difference that matters.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import polars as pl
@@ -24,8 +29,6 @@ ALARMING = ("jensen_shannon", "infinity_norm", "wasserstein_in_spreads", "missin
 """The measures that alarm unless others are named: each sees something that the others do not."""
 
 FEWEST_WINDOWS = 40
-LEAST = 0.02
-"""A difference below this is no alarm, however quiet the reference was."""
 
 THRESHOLDS = pl.Schema(
     {
@@ -53,6 +56,9 @@ ALARMS = pl.Schema(
 )
 """`begins`: the column was quiet on the day before."""
 
+NO_FLOORS: Mapping[str, float] = MappingProxyType({})
+"""Every difference may be an alarm."""
+
 _DAYS_A_MONTH = 365.25 / 12
 _TAIL = 0.1
 _FEWEST_OF_TAIL = 10
@@ -79,7 +85,13 @@ def held_out(reference: Days, *, apart: int, length: int = 1) -> list[Against]:
 
 
 def learn(
-    quiet: pl.DataFrame, *, alarms_per_month: float, measures: Sequence[str] = ALARMING, least: float = LEAST
+    quiet: pl.DataFrame,
+    *,
+    alarms_per_month: float,
+    measures: Sequence[str] = ALARMING,
+    margin: float = 1.0,
+    beyond: float = math.inf,
+    floors: Mapping[str, float] = NO_FLOORS,
 ) -> pl.DataFrame:
     """The thresholds at which unchanged data alarm so often.
 
@@ -91,7 +103,9 @@ def learn(
             windows, the fewer are independent and the less certain is the figure; and days of far fewer rows than
             those of the reference alarm more often.
         measures: those that are to alarm.
-        least: no threshold is lower.
+        margin: thresholds are so many times what would be exceeded that often.
+        beyond: but at most so many times the highest that was seen, where that is above zero.
+        floors: by measure what no threshold is below, however quiet the days were; of others, none.
 
     Returns:
         A frame of `THRESHOLDS` in order of column and measure.
@@ -112,7 +126,11 @@ def learn(
             if told.is_empty():
                 continue
             values = told.get_column("value").to_numpy()
-            level = max(exceeded(values, share), least) if len(values) >= FEWEST_WINDOWS else None
+            level = None
+            if len(values) >= FEWEST_WINDOWS:
+                highest = float(values[-1])
+                level = exceeded(values, share) * margin
+                level = max(min(level, beyond * highest if highest > 0 else level), floors.get(measure, -math.inf))
             deaf = level is None or (measure not in _UNBOUNDED and level >= 1)
             rows.append((column, measure, level, deaf, len(values), values[-1], told.get_column("day")[-1]))
     if not any(row[2] is not None for row in rows):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import ClassVar, cast
 
@@ -28,6 +28,21 @@ MEASURES = (
 )
 ALARMING = ("jensen_shannon", "infinity_norm", "wasserstein_in_spreads", "missing", "unseen")
 """The measures that alarm unless others are named: each sees something that the others do not."""
+
+FLOORS = {
+    "psi": 0.1,
+    "jensen_shannon": 0.13,
+    "infinity_norm": 0.05,
+    "kolmogorov_smirnov": 0.08,
+    "wasserstein_in_spreads": 0.2,
+    "missing": 0.05,
+    "unseen": 0.05,
+}
+"""What is too little to matter unless others are named; Wasserstein in the column's own unit has none.
+
+A PSI below 0.1 is by custom no shift (Siddiqi, Credit Risk Scorecards, 2006); a Jensen-Shannon distance of 0.13 is about
+the same, psi = 8 ln(2) distance². A fifth of a standard deviation is Cohen's small effect (Statistical Power Analysis,
+1988), and moves a normal distribution function by 0.08. Of shares, five rows in a hundred."""
 
 FEWEST_DAYS = 40
 """Thresholds are learned from so many windows, or not at all."""
@@ -150,7 +165,12 @@ class Monitor(Declaration):
         reference: the days that are compared with.
         windows: how many days are compared at once; each length has an equal part of the alarms.
         measures: what is measured and may alarm.
-        alarms_per_month: how many days and columns above a threshold to expect of unchanged data.
+        alarms_per_month: how many days and columns above a threshold to expect of days like those of the reference, were
+            it not for what follows, which leaves fewer.
+        margin: thresholds are so many times what would be exceeded that often: days after the reference are of another
+            season.
+        beyond: but at most so many times the worst day that thresholds are learned from.
+        floors: by measure what is too little to matter: no threshold is lower, however quiet the reference was.
         apart: days nearer than this are alike, and are left out of the reference while thresholds are learned.
         at_least: fewer values than these are too few to be measured.
         skip: columns that are not watched. Texts of which most rows have their own are not watched either.
@@ -163,6 +183,9 @@ class Monitor(Declaration):
     windows: Sequence[int] = (1, 7)
     measures: Sequence[str] = ALARMING
     alarms_per_month: float = 1.0
+    margin: float = 1.5
+    beyond: float = 2.0
+    floors: Mapping[str, float] = field(default_factory=FLOORS.copy)
     apart: int = 14
     at_least: int = 50
     skip: Sequence[str] = ()
@@ -188,16 +211,25 @@ class Monitor(Declaration):
         strange = [name for name in self.measures if name not in MEASURES]
         if strange or not self.measures:
             self._refuse(f"measures names {', '.join(strange) or 'nothing'}; choose among {', '.join(MEASURES)}")
-        if not self.alarms_per_month > 0:
-            self._refuse(f"alarms_per_month={self.alarms_per_month}: no threshold never alarms; allow 1, or 0.1")
-        if self.apart < 0 or self.at_least < 1:
-            self._refuse(f"apart={self.apart} must not be negative and at_least={self.at_least} must be positive")
+        self._require_limits()
         columns = [column.name for column in self.of.columns]
         for name in self.skip:
             if name not in columns:
                 self._refuse(f"skip names the column {name!r}, which {self.of.name!r} does not have")
         assert own is not None  # noqa: S101 - refused above
         self._require_days(own)
+
+    def _require_limits(self) -> None:
+        if not self.alarms_per_month > 0:
+            self._refuse(f"alarms_per_month={self.alarms_per_month}: no threshold never alarms; allow 1, or 0.1")
+        if not self.margin > 0 or not self.beyond > 0:
+            self._refuse(f"margin={self.margin} and beyond={self.beyond} must be positive; write 1.5 and 2.0")
+        if odd := [name for name, least in self.floors.items() if name not in MEASURES or not least >= 0]:
+            self._refuse(
+                f"floors has {', '.join(odd)}; by measure ({', '.join(MEASURES)}) what is too little to matter"
+            )
+        if self.apart < 0 or self.at_least < 1:
+            self._refuse(f"apart={self.apart} must not be negative and at_least={self.at_least} must be positive")
 
     def _require_days(self, own: Daily) -> None:
         settled = self.reference.settled

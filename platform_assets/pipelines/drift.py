@@ -134,7 +134,14 @@ def learn_thresholds(platform: Platform, catalogue: Catalogue, monitor: Monitor,
         try:
             quiet = drift_over(profiles, _quiet_windows(monitor, length), grid=grid, at_least=monitor.at_least)
             budget = monitor.alarms_per_month / len(monitor.windows)
-            found = learn(quiet, alarms_per_month=budget, measures=monitor.measures)
+            found = learn(
+                quiet,
+                alarms_per_month=budget,
+                measures=monitor.measures,
+                margin=monitor.margin,
+                beyond=monitor.beyond,
+                floors=monitor.floors,
+            )
         except ValueError as error:
             msg = f"{asset}: of windows of {length} days on {monitor.settled}: {error}; or lower at_least"
             raise TableError(msg) from error

@@ -47,7 +47,7 @@ def lasting(
         catalogue: what is declared.
         monitor: whose table it is.
         days: the days that were just measured, which the table need not have.
-        alarmed: what was above a threshold on them (`day`, `column`, `window`).
+        alarmed: what was above a threshold on them (`day`, `column`).
         column: how the table's own rows name what `alarmed` calls `column`.
     """
     folder = table_folder(catalogue.name, monitor.name)
@@ -55,7 +55,7 @@ def lasting(
     if days.first > first and platform.lake.version(folder) is not None:
         with platform.lake.reading(folder):
             held = platform.lake.scan(folder, days=Days(first, days.first - ONE_DAY)).filter("alarmed")
-            before = held.select(DAY, column.alias("column"), "window").collect()
+            before = held.select(DAY, column.alias("column")).collect()
         alarmed = pl.concat([before, alarmed.select(before.columns)])
     found = spells(alarms_of(alarmed))
     return {spell.column: spell.incident for spell in sorted(found, key=lambda s: s.column) if spell.drifts(days.last)}

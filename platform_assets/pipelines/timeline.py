@@ -190,7 +190,7 @@ def alarms(
         rows = _labelled(monitor, platform.lake.scan(folder).filter(ALARMED)).collect()
     watched = {day for day in platform.lake.days(folder) if until is None or day <= until}
     rows = rows if until is None else rows.filter(pl.col(DAY) <= until)
-    found = spells(rows.select(DAY, "name", "window").unique().iter_rows())
+    found = spells(rows.select(DAY, "name").unique().iter_rows())
     begun: dict[date, list[tuple[Spell, Moved]]] = {}
     for spell in found:
         inside = rows.filter(pl.col("name") == spell.column, pl.col(DAY).is_between(spell.first, spell.last))

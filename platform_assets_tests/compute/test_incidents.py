@@ -11,15 +11,15 @@ from platform_assets.compute.incidents import Spell, begun, spells
 from platform_assets_tests.reference.incidents import naive_drifting
 
 FIRST = date(2024, 3, 1)
-ALARMS = st.lists(st.tuples(st.integers(0, 29), st.sampled_from("abc"), st.sampled_from([1, 7])), max_size=40)
+ALARMS = st.lists(st.tuples(st.integers(0, 29), st.sampled_from("abc")), max_size=40)
 
 
 def day(number: int) -> date:
     return FIRST + timedelta(days=number)
 
 
-def alarms(*numbers: int, column: str = "a", window: int = 1) -> list[tuple[date, str, int]]:
-    return [(day(number), column, window) for number in numbers]
+def alarms(*numbers: int, column: str = "a") -> list[tuple[date, str]]:
+    return [(day(number), column) for number in numbers]
 
 
 def told(found: list[Spell]) -> list[tuple[str, int, int, int]]:
@@ -27,8 +27,8 @@ def told(found: list[Spell]) -> list[tuple[str, int, int, int]]:
 
 
 @given(found=ALARMS)
-def test_each_day_tells_what_the_naive_twin_tells_who_never_sees_the_next(found: list[tuple[int, str, int]]) -> None:
-    all_of_them = [(day(number), column, window) for number, column, window in found]
+def test_each_day_tells_what_the_naive_twin_tells_who_never_sees_the_next(found: list[tuple[int, str]]) -> None:
+    all_of_them = [(day(number), column) for number, column in found]
     for number in range(33):
         on, so_far = day(number), [alarm for alarm in all_of_them if alarm[0] <= day(number)]
         expected = naive_drifting(all_of_them, on, FIRST)
@@ -44,19 +44,14 @@ def test_a_single_day_is_no_incident_but_two_of_three_are() -> None:
     assert told(spells(alarms(4, 6))) == [("a", 6, 6, 6)]
 
 
-def test_a_window_of_several_days_is_one_at_once() -> None:
-    assert told(spells(alarms(4, window=7))) == [("a", 4, 4, 4)]
-
-
 def test_it_lasts_until_three_days_are_quiet() -> None:
-    assert told(spells(alarms(4, 8, window=7))) == [("a", 4, 4, 4), ("a", 4, 8, 8)]
-    assert told(spells(alarms(4, 7, window=7))) == [("a", 4, 4, 7)]
-    (spell,) = spells(alarms(4, 6, window=7))
+    assert told(spells(alarms(3, 4, 8, 9))) == [("a", 4, 4, 4), ("a", 4, 9, 9)]
+    assert told(spells(alarms(3, 4, 7))) == [("a", 4, 4, 7)]
+    (spell,) = spells(alarms(3, 4, 6))
     assert [spell.drifts(day(n)) for n in (3, 4, 8, 9)] == [False, True, True, False]
 
 
 def test_columns_that_begin_within_a_week_are_one_incident_and_a_lasting_one_hides_no_later_one() -> None:
-    lasting = alarms(*range(30), window=7)
-    found = spells([*lasting, *alarms(6, column="b", window=7), *alarms(7, column="c", window=7)])
-    assert told(found) == [("a", 0, 0, 29), ("b", 0, 6, 6), ("c", 7, 7, 7)]
-    assert begun(found) == [day(0), day(7)]
+    found = spells([*alarms(*range(30)), *alarms(6, 7, column="b"), *alarms(7, 8, column="c")])
+    assert told(found) == [("a", 1, 1, 29), ("b", 1, 7, 7), ("c", 8, 8, 8)]
+    assert begun(found) == [day(1), day(8)]

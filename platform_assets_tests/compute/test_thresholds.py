@@ -86,13 +86,37 @@ def test_all_columns_share_the_alarms() -> None:
 def test_a_threshold_says_what_it_was_learned_from() -> None:
     loud = [*some(3, 96), 0.8, 0.9, 0.9, 0.97]
     frame = quiet({"calm": [0.0] * 100, "loud": loud, "new": [*some(4, 39), *[None] * 61], "never": [None] * 100})
-    found = learn(frame, alarms_per_month=0.05, measures=["missing"], least=0.03)
+    found = learn(frame, alarms_per_month=0.05, measures=["missing"], floors={"missing": 0.03})
     assert dict(found.schema) == dict(THRESHOLDS)
     rows = {row["column"]: row for row in found.iter_rows(named=True)}
     assert set(rows) == {"calm", "loud", "new"}
     assert (rows["calm"]["threshold"], rows["calm"]["deaf"]) == (0.03, False)
     assert (rows["loud"]["deaf"], rows["loud"]["highest"], rows["loud"]["highest_day"]) == (True, 0.97, day(99))
     assert (rows["new"]["threshold"], rows["new"]["deaf"], rows["new"]["windows"]) == (None, True, 39)
+
+
+def test_a_threshold_is_as_far_above_what_was_learned_as_is_asked_and_no_further_above_the_worst() -> None:
+    frame, bare = quiet({"a": some(5, 300)}), {"alarms_per_month": 0.03, "measures": ["missing"]}
+    plain = learn(frame, **bare)
+    level, highest = plain["threshold"][0], plain["highest"][0]
+    assert learn(frame, **bare, margin=1.5)["threshold"][0] == pytest.approx(1.5 * level)
+    assert level > highest > 0
+    assert learn(frame, **bare, margin=9, beyond=2)["threshold"][0] == pytest.approx(2 * highest)
+    assert learn(frame, **bare, margin=0.1, beyond=2)["threshold"][0] == pytest.approx(0.1 * level)
+    assert learn(frame, **bare, beyond=0.01, floors={"missing": 0.6})["threshold"][0] == 0.6
+    assert learn(frame, **bare, floors={"unseen": 0.6})["threshold"][0] == level
+
+
+def test_two_wild_days_do_not_make_a_column_deaf() -> None:
+    """A blizzard left a quarter of the flights of two days without an aircraft; a flood of nulls leaves a third."""
+    wild: list[float | None] = [n / 5_000 for n in range(238)] + [0.166, 0.238]
+    frame = quiet({"tail_number": wild, **{f"c{n}": [0.0] * 240 for n in range(84)}})
+    thresholds = {
+        beyond: learn(frame, alarms_per_month=0.5, beyond=beyond).filter(column="tail_number").row(0, named=True)
+        for beyond in (float("inf"), 1.0)
+    }
+    assert thresholds[float("inf")]["threshold"] > 0.29
+    assert (thresholds[1.0]["threshold"], thresholds[1.0]["deaf"]) == (0.238, False)
 
 
 def test_what_can_not_be_learned_is_refused() -> None:
@@ -103,7 +127,9 @@ def test_what_can_not_be_learned_is_refused() -> None:
 
 
 def test_alarms_are_what_lies_above_and_tell_where_they_begin() -> None:
-    thresholds = learn(quiet({"a": [0.0] * 99, "b": [0.0] * 99}), alarms_per_month=1, measures=["missing"], least=0.1)
+    thresholds = learn(
+        quiet({"a": [0.0] * 99, "b": [0.0] * 99}), alarms_per_month=1, measures=["missing"], floors={"missing": 0.1}
+    )
     found = quiet({"a": [0.1, 0.2, 0.3, None, 0.4], "b": [0.0, 0.0, 0.2, 0.0, 0.0], "c": [9.0] * 5})
     told = alarms(found, thresholds)
     assert dict(told.schema) == dict(ALARMS)

@@ -60,7 +60,7 @@ def test_dagster_makes_the_same_table_as_a_direct_call(watching: Deployment, tmp
 
     check = watching.check("order_drift", "no_drift")
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert f"amount_cents since {CHANGED}" in check.description
+    assert f"amount_cents since {CHANGED + ONE_DAY}" in check.description
     event = watching.instance.get_latest_materialization_event(watching.key("order_drift"))
     assert event is not None
     assert event.asset_materialization is not None
@@ -75,8 +75,8 @@ def test_drift_is_told_once_while_it_lasts_and_anew_when_it_comes_again(watching
         day_by_day(watching, day, times=0.01)
         cursor = evaluate(watching, "shop_alerts", cursor).cursor
         seen.append(cursor)
-    assert [drifts(cursor) for cursor in seen] == [{f"since {CHANGED}"}] * 3
-    assert seen[0] == seen[1] == seen[2], "nothing more was told"
+    assert [drifts(cursor) for cursor in seen] == [set(), *[{f"since {CHANGED + ONE_DAY}"}] * 2]
+    assert seen[1] == seen[2], "nothing more was told"
 
     # The days are delivered in cents after all.
     corrected = Days(CHANGED, CHANGED + 2 * ONE_DAY)
@@ -84,19 +84,19 @@ def test_drift_is_told_once_while_it_lasts_and_anew_when_it_comes_again(watching
     assert all(watching.execute(name, days=corrected).success for name in ("orders", "order_drift"))
     cursor = evaluate(watching, "shop_alerts", cursor).cursor
     assert drifts(cursor) == set()
-    day_by_day(watching, CHANGED + 3 * ONE_DAY, times=0.01)
+    day_by_day(watching, CHANGED + 3 * ONE_DAY, CHANGED + 4 * ONE_DAY, times=0.01)
     cursor = evaluate(watching, "shop_alerts", cursor).cursor
-    assert drifts(cursor) == {f"since {CHANGED + 3 * ONE_DAY}"}
+    assert drifts(cursor) == {f"since {CHANGED + 4 * ONE_DAY}"}
 
 
 def test_what_begins_within_a_week_is_of_the_same_incident(watching: Deployment) -> None:
-    day_by_day(watching, CHANGED, times=0.01)
+    day_by_day(watching, CHANGED, CHANGED + ONE_DAY, times=0.01)
     cursor = evaluate(watching, "shop_alerts", None).cursor
-    day_by_day(watching, CHANGED + ONE_DAY, times=0.01, product="boots")
+    day_by_day(watching, CHANGED + 2 * ONE_DAY, CHANGED + 3 * ONE_DAY, times=0.01, product="boots")
     assert drifts(evaluate(watching, "shop_alerts", cursor).cursor) == {
-        f"since {CHANGED}",
+        f"since {CHANGED + ONE_DAY}",
     }
     found = [one for one in incidents(watching.instance, watching.catalogue, now=monitored.NOW) if one.kind == "drift"]
     assert [one.message.partition(" (")[0] for one in found] == [
-        f"shop/order_drift: drift since {CHANGED}, 2 columns: amount_cents",
+        f"shop/order_drift: drift since {CHANGED + ONE_DAY}, 2 columns: amount_cents",
     ]

@@ -81,11 +81,10 @@ def test_an_unchanged_shop_raises_no_alarm(quiet_shop: Platform, name: str) -> N
 
 
 @pytest.mark.parametrize("name", ["order_drift", "trailing_drift"])
-def test_another_unit_is_told_on_the_day_it_comes(there: Platform, name: str) -> None:
+def test_another_unit_is_told_on_its_second_day(there: Platform, name: str) -> None:
     days = Days(CHANGED, LAST)
     change_unit(there, *days)
-    # Where single days are all that is looked at, the second of them tells.
-    told = CHANGED if name == "order_drift" else CHANGED + ONE_DAY
+    told = CHANGED + ONE_DAY
     made = make(there, name, Days(CHANGED, told))
     found = rows(there, name).filter("alarmed")
     assert set(found.select("day", "column").iter_rows()) == {(day, "amount_cents") for day in Days(CHANGED, told)}
@@ -109,19 +108,20 @@ def test_since_when_is_told_however_long_ago_that_was(there: Platform, monkeypat
     change_unit(there, *days)
     make(there, "order_drift", Days(days.first, LAST - ONE_DAY))
     told = no_drift(make(there, "order_drift", Days(LAST, LAST)))
-    assert [title for title in told.facts if title.startswith("since ")] == [f"since {days.first}"]
+    assert [title for title in told.facts if title.startswith("since ")] == [f"since {days.first + ONE_DAY}"]
     change_unit(there, *monitored.WATCHED)
     make(there, "order_drift", Days(monitored.WATCHED.first, LAST - ONE_DAY))
     told = no_drift(make(there, "order_drift", Days(LAST, LAST)))
-    assert f"since {monitored.WATCHED.first}" in told.facts
+    assert f"since {monitored.WATCHED.first + ONE_DAY}" in told.facts
 
 
 def test_what_was_corrected_is_quiet_again(there: Platform) -> None:
-    change_unit(there, LAST)
-    assert not no_drift(make(there, "order_drift", Days(LAST, LAST))).passed
-    monitored.land(there.landing.root, [LAST])
-    make(there, "orders", Days(LAST, LAST))
-    made = make(there, "order_drift", Days(LAST, LAST))
+    days = Days(LAST - ONE_DAY, LAST)
+    change_unit(there, *days)
+    assert not no_drift(make(there, "order_drift", days)).passed
+    monitored.land(there.landing.root, days)
+    make(there, "orders", days)
+    made = make(there, "order_drift", days)
     assert no_drift(made).passed
     assert no_drift(made).description == (f"None of 4 columns drifts on {LAST}.")
 

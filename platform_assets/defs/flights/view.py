@@ -10,11 +10,11 @@ import polars as pl
 from platform_assets.compute.windows import minutes
 from platform_assets.declarations.backtest import Backtest
 from platform_assets.declarations.models import Costs, LightGBM, Logistic, Model, Outcomes, Predictions
-from platform_assets.declarations.monitor import Monitor, TrainedOn
+from platform_assets.declarations.monitor import Fixed, Monitor, TrainedOn
 from platform_assets.declarations.performance import PerformanceMonitor
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.retraining import Retraining, RetrainingPolicy
-from platform_assets.declarations.times import before, within
+from platform_assets.declarations.times import Days, before, within
 from platform_assets.declarations.views import TimeSplit, TrainingDataset, feature_view
 from platform_assets.defs.flights.features.history import carrier_today, flight_number_history, route_history
 from platform_assets.defs.flights.features.rotation import aircraft_rotation
@@ -198,6 +198,29 @@ late_arrival_drift = Monitor(
     of=flights_asked,
     reference=TrainedOn(model=late_arrival_model, warmup=28),  # histories look four weeks back
     skip=["flight_number"],  # a name
+    freshness=within(hours=36),
+    owners=_OWNERS,
+    tags=_TAGS,
+)
+
+late_arrival_prediction_drift = Monitor(
+    name="late_arrival_prediction_drift",
+    description="How far what the model answers has moved from its first six weeks: the probability, and how many "
+    "flights it asks the desk to look after.",
+    of=late_arrival_predictions,
+    # No day before October was predicted by a model that had not learned from it.
+    reference=Fixed(days=Days(date(2013, 10, 1), date(2013, 11, 15))),
+    skip=[
+        "probability_low",
+        "probability_high",
+        "model_version",
+        "view_version",
+        "prediction_time",
+        "in_sample",
+        "reasons",
+        "contributions",
+        "origin_weather__age_minutes",
+    ],
     freshness=within(hours=36),
     owners=_OWNERS,
     tags=_TAGS,

@@ -130,7 +130,9 @@ def _learned(
             part for part in quiet.with_columns(whole=pl.col("sliced_by") == ALL).partition_by("whole") if len(part)
         ]
         budget = monitor.alarms_per_month / len(monitor.windows) / len(groups)
-        found = pl.concat(learn(own, alarms_per_month=budget, measures=measures, least=0.0) for own in groups)
+        # Better than expected is no alarm, however far from what it was.
+        floors = dict.fromkeys(measures, 0.0)
+        found = pl.concat(learn(own, alarms_per_month=budget, measures=measures, floors=floors) for own in groups)
         parts.append(found.join(names, on="column").with_columns(pl.lit(window, pl.Int64).alias("window")))
     return pl.concat(parts).with_columns(pl.lit(version, pl.Int64).alias(VERSION)).select(THRESHOLDS.names())
 
