@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import contest as contest_module
 from benchmarks import days, orchestration, peers, point_in_time, profiles, results, training, upserts
-from benchmarks.__main__ import WORKS
+from benchmarks.__main__ import LONG, WORKS
 from benchmarks.contest import Contest, work_alone
 
 TINY = {
@@ -89,6 +89,17 @@ def test_a_section_is_replaced_by_what_is_kept() -> None:
         results.with_section("# Title", [RECORD])
 
 
+def test_what_else_is_told_becomes_columns() -> None:
+    figures = [{**f, "told": {"AUC": 0.75, "lines": 1_200}} for f in RECORD["figures"]]
+    whole = {**RECORD, "wrong_is": "wrong cells", "figures": figures}
+    table = contest_module.as_markdown(whole)
+    assert "| against ours | peak GB | wrong cells | AUC | lines |" in table
+    assert "| a peer | 1.00 | 10% | 1.50 | 12.50 | 0.20 | 1,234 | 0.75000 | 1,200 |" in table
+    assert table in results.section([RECORD, whole])
+    assert "1,234 cells |" in results.section([whole])
+    assert results.section([RECORD]).count("| ours |") == 0
+
+
 def test_the_chart_is_drawn(tmp_path: Path) -> None:
     results.draw([RECORD, RECORD], tmp_path / "ratios.png")
     assert (tmp_path / "ratios.png").read_bytes().startswith(b"\x89PNG")
@@ -96,7 +107,7 @@ def test_the_chart_is_drawn(tmp_path: Path) -> None:
 
 def test_every_benchmark_is_in_the_command() -> None:
     declared = {path.stem for path in (results.ROOT / "benchmarks").glob("*.py") if "CONTEST = " in path.read_text()}
-    assert declared == set(WORKS)
+    assert declared == {*WORKS, *LONG}
 
 
 def test_peers_are_left_out_where_they_are_not_installed(
