@@ -145,7 +145,7 @@ def tell(_: Path, answer: Any) -> dict[str, float]:
     judged = answer.dataset.filter(split="report").join(answer.predictions, on="flight_id")
     good = performance(judged["late"].cast(pl.Float64).to_numpy(), judged["probability"].to_numpy())
     return {
-        "rows learned from or judged": len(answer.dataset),
+        "training rows": len(answer.dataset),
         "predictions": len(answer.predictions),
         "AUC": float(good.auc or 0),
         "log loss": good.log_loss,
