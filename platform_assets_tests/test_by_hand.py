@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pytest
 from benchmarks import by_hand, peers
 from benchmarks.flights_script.clean import clean
 from benchmarks.flights_script.features import features
+from platform_assets.declarations.models import Model
 from platform_assets.declarations.names import table_folder
 from platform_assets.declarations.tables import FeatureGroup, Source
 from platform_assets.declarations.times import Days
@@ -93,11 +95,21 @@ def test_the_tables_are_the_platforms(root: Path, name: str) -> None:
 
 @pytest.mark.slow
 def test_what_is_asked_is_the_platforms(root: Path) -> None:
-    step = "from pathlib import Path; from benchmarks.flights_script.dataset import asked; "
-    step += f"root = Path({str(root)!r}); asked(root / 'clean', root / 'features', root)"
+    step = f"""
+import json, pathlib, polars
+from benchmarks.flights_script.dataset import asked
+from benchmarks.flights_script.model import inputs_of
+root = pathlib.Path({str(root)!r})
+asked(root / "clean", root / "features", root)
+print(json.dumps(inputs_of(polars.read_parquet(root / "asked.parquet"))))
+"""
     assert peers.are_installed(), f"{peers.python()} is missing: make test-slow makes it, as make bench does"
     done = subprocess.run([peers.python(), "-c", step], capture_output=True, text=True, cwd=peers.ROOT, env=os.environ)
     assert done.returncode == 0, done.stderr[-2000:]
+    # LightGBM draws features by their number, so that another order is another model.
+    model = CATALOGUE["late_arrival_model"]
+    assert isinstance(model, Model)
+    assert json.loads(done.stdout.splitlines()[-1]) == list(model.inputs)
     right = ours(root, "flights_asked")
     found = theirs(root / "asked.parquet", "scheduled_departure")
     assert set(right.columns) <= set(found.columns) | {"day"}

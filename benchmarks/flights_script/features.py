@@ -283,11 +283,13 @@ def origin_weather(weather: pl.DataFrame) -> pl.DataFrame:
     rained = (pl.col(f"precip_in{ago}").fill_null(0) for ago in ("", "_1h_ago", "_2h_ago"))
     return joined.select(
         "origin",
-        pl.exclude("origin", "observed_at", "^.*_ago$"),
+        pl.exclude("origin", "observed_at", "pressure_mb", "visibility_mi", "^.*_ago$"),
+        (next(rained) + next(rained) + next(rained)).alias("precip_3h_in"),
+        "pressure_mb",
+        "visibility_mi",
         event_time="observed_at",
         known_at=pl.col("observed_at") + timedelta(minutes=15),
         observed_at="observed_at",
-        precip_3h_in=next(rained) + next(rained) + next(rained),
         temp_change_3h_f=pl.col("temp_f") - pl.col("temp_f_3h_ago"),
         pressure_change_3h_mb=pl.col("pressure_mb") - pl.col("pressure_mb_3h_ago"),
         wind_change_3h_mph=pl.col("wind_speed_mph") - pl.col("wind_speed_mph_3h_ago"),
