@@ -45,6 +45,8 @@ def train(out: Path, tracking: str) -> None:
     model, levels = grow(pl.concat([fit, select]), inputs, first.best_iteration, None)
     said = model.predict(encoded(report, inputs, levels))
     mlflow.set_tracking_uri(tracking)
+    if mlflow.get_experiment_by_name(NAME) is None:
+        mlflow.create_experiment(NAME, artifact_location=str(out / "artifacts"))
     mlflow.set_experiment(NAME)
     with mlflow.start_run():
         mlflow.log_params(PARAMETERS | {"trees": first.best_iteration, "fit_rows": len(fit) + len(select)})
