@@ -9,16 +9,23 @@ import sys
 from benchmarks import results
 
 WORKS = ("point_in_time", "memory", "scoring", "profiles", "training", "upserts", "days", "orchestration")
+LONG = ("by_hand",)
+"""Done only where they are named."""
 
 
 def run() -> None:
     """Measure, and keep the results of the default size only: figures of unlike sizes say nothing side by side."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").strip())
     parser.add_argument("--size", choices=("small", "default", "large"), default="default", help="how much, how often")
-    parser.add_argument("works", nargs="*", metavar="WORK", help=f"some of {', '.join(WORKS)}; all when left out")
+    parser.add_argument(
+        "works",
+        nargs="*",
+        metavar="WORK",
+        help=f"some of {', '.join(WORKS)}; all of these when left out; and {', '.join(LONG)}",
+    )
     chosen = parser.parse_args()
-    if strange := set(chosen.works) - set(WORKS):
-        parser.error(f"no such work: {', '.join(sorted(strange))}; there are {', '.join(WORKS)}")
+    if strange := set(chosen.works) - {*WORKS, *LONG}:
+        parser.error(f"no such work: {', '.join(sorted(strange))}; there are {', '.join([*WORKS, *LONG])}")
     kept = chosen.size == "default"
     results.FOLDER.mkdir(exist_ok=True)
     for work in chosen.works or WORKS:

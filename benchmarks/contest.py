@@ -69,6 +69,7 @@ class Contest:
         keep: writes the right answer into the folder.
         wrong: says how wrong another answer is.
         wrong_is: what that is, as the table heads it.
+        tell: what else there is to say of an answer, by the head of its column.
     """
 
     module: str
@@ -81,6 +82,7 @@ class Contest:
     keep: Callable[[Path, Any], None] | None = None
     wrong: Callable[[Path, Any], float] | None = None
     wrong_is: str = "wrong rows"
+    tell: Callable[[Path, Any], Mapping[str, float]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +99,7 @@ class Figures:
         ratio: processor time over that of `against`.
         against: the contender that it is told against.
         wrong: how wrong its answers are; None where nothing was compared.
+        told: what else there is to say of its answer.
     """
 
     contender: str
@@ -108,6 +111,7 @@ class Figures:
     ratio: float
     against: str
     wrong: float | None
+    told: Mapping[str, float]
 
 
 def hold(contest: Contest, *, size: str) -> list[Figures]:
@@ -116,7 +120,7 @@ def hold(contest: Contest, *, size: str) -> list[Figures]:
     here = [name for name, contender in contest.contenders.items() if peers.are_installed() or not contender.peer]
     if absent := [name for name in contest.contenders if name not in here]:
         print(f"left out, since .venv-peers is missing (make bench makes it): {', '.join(absent)}", file=sys.stderr)
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in here}
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in here}
     order = sorted(here, key=lambda name: name != contest.truth)
     with tempfile.TemporaryDirectory() as folder:
         # In a process of its own: a process begins with the peak of the one that started it.
@@ -144,12 +148,13 @@ def hold(contest: Contest, *, size: str) -> list[Figures]:
                 ratio=processor / statistics.median(f["processor"] for f in found[base]),
                 against=base,
                 wrong=None if wrong is None else max(f["wrong"] for f in each),
+                told=each[0].get("told", {}),
             )
         )
     return figures
 
 
-def work_alone(contest: Contest, root: Path, name: str) -> dict[str, float | None]:
+def work_alone(contest: Contest, root: Path, name: str) -> dict[str, Any]:
     """Run one contender in this process and say what it took."""
     contender = contest.contenders[name]
     work = contender.ready(root)
@@ -162,24 +167,23 @@ def work_alone(contest: Contest, root: Path, name: str) -> dict[str, float | Non
         contest.keep(root, answer)
     elif contest.wrong is not None and contender.judged:
         wrong = contest.wrong(root, answer)
-    return {"wall": wall / contender.times, "processor": processor / contender.times, "peak": peak, "wrong": wrong}
+    told = {} if contest.tell is None else dict(contest.tell(root, answer))
+    took = {"wall": wall / contender.times, "processor": processor / contender.times, "peak": peak}
+    return {**took, "wrong": wrong, "told": told}
 
 
 def as_markdown(record: Mapping[str, Any]) -> str:
     """A record's figures as a table, under what was done."""
     bases = {f["against"] for f in record["figures"]}
     against = f"against {bases.pop()}" if len(bases) == 1 else "ratio"
-    lines = [
-        record["work"],
-        "",
-        f"| | wall s | spread | processor s | {against} | peak GB | {record['wrong_is']} |",
-        "|---|---:|---:|---:|---:|---:|---:|",
-    ]
+    told = list(dict.fromkeys(name for f in record["figures"] for name in f.get("told", {})))
+    heads = ["wall s", "spread", "processor s", against, "peak GB", record["wrong_is"], *told]
+    lines = [record["work"], "", f"| | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
     for f in record["figures"]:
-        wrong = "" if f["wrong"] is None else f"{f['wrong']:,}" if isinstance(f["wrong"], int) else f"{f['wrong']:.5f}"
         spread = f"{f['spread']:.0%}" if f["runs"] > 1 else "ran once"
-        took = (short(f["wall"]), spread, short(f["processor"]))
-        lines.append(f"| {f['contender']} | {' | '.join(took)} | {f['ratio']:.2f} | {f['peak']:.2f} | {wrong} |")
+        took = [short(f["wall"]), spread, short(f["processor"]), f"{f['ratio']:.2f}", f"{f['peak']:.2f}"]
+        said = [as_number(number) for number in (f["wrong"], *(f.get("told", {}).get(name) for name in told))]
+        lines.append(f"| {f['contender']} | {' | '.join([*took, *said])} |")
     return "\n".join(lines)
 
 
@@ -245,6 +249,11 @@ def _told(command: Sequence[str]) -> str:
 def _memory() -> int:
     """Of the machine, in whole GB."""
     return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9)
+
+
+def as_number(number: float | None) -> str:
+    """A count with its thousands, a measure to five places, nothing where there is none."""
+    return "" if number is None else f"{number:,}" if isinstance(number, int) else f"{number:.5f}"
 
 
 def short(seconds: float) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SILENT = {"NML_DISABLE_USAGE_LOGGING": "1", "DO_NOT_TRACK": "1"}
 """NannyML and Evidently report their use to their makers unless told not to: no business of a benchmark, and it would count as work."""
-LIBRARIES = ("feast", "evidently", "nannyml")
+LIBRARIES = ("feast", "evidently", "nannyml", "dagster-polars", "dagster-deltalake-polars")
 
 
 def python() -> Path:

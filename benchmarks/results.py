@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contest import as_markdown
+from benchmarks.contest import as_markdown, as_number
 from benchmarks.peers import ROOT
 
 Record = Mapping[str, Any]
@@ -25,7 +25,7 @@ def records(folder: Path = FOLDER) -> list[Record]:
 
 
 def section(found: Sequence[Record]) -> str:
-    """The README's section: the chart, and of each work the contenders side by side."""
+    """The README's section: the chart, of each work the contenders side by side, and in full where more is told."""
     if not found:
         return "Not measured yet: `make bench` does, and writes this section."
     head = (
@@ -36,7 +36,8 @@ def section(found: Sequence[Record]) -> str:
     chart = f"![Processor time of each contender, as a ratio, by work](benchmarks/results/{CHART})"
     rows = [_row(record, f) for record in found for f in record["figures"] if f["contender"] != f["against"]]
     table = ["| work | | processor time | wrong |", "|---|---|---|---:|", *rows]
-    return "\n\n".join([head, chart, "\n".join(table), _measured(found)])
+    whole = [as_markdown(record) for record in found if any(f.get("told") for f in record["figures"])]
+    return "\n\n".join([head, chart, "\n".join(table), *whole, _measured(found)])
 
 
 def tables(found: Sequence[Record]) -> str:
@@ -117,7 +118,11 @@ def draw(found: Sequence[Record], path: Path) -> None:
 
 def _row(record: Record, figures: Mapping[str, Any]) -> str:
     wrong = figures["wrong"]
-    told = "" if wrong is None else f"{wrong:,} rows" if isinstance(wrong, int) else f"{wrong:.5f}"
+    told = (
+        f"{as_number(wrong)} {record['wrong_is'].removeprefix('wrong ')}"
+        if isinstance(wrong, int)
+        else as_number(wrong)
+    )
     return (
         f"| {record['benchmark']} | {figures['contender']} | {figures['ratio']:.2f} of {figures['against']} | {told} |"
     )

@@ -1,44 +1,55 @@
 """A day's rows into a table that has grown for days or years: what a write costs after so much history.
 
-Each history was written as it would have been, a commit a day. *Wrong* counts by how many rows the day differs from
-what was to be written, however often it was written.
+Each history was written as it would have been, a commit a day. The I/O managers of others are asked to store the day as
+Dagster would ask them, without the run around it. *Wrong* counts by how many rows the day differs from what was to be
+written, however often it was written.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from deltalake import DeltaTable, write_deltalake
 
-from benchmarks import visits
 from benchmarks.contest import Contender, Contest, Work, main
 from platform_assets.declarations.names import DAY, table_folder
 from platform_assets.declarations.times import ONE_DAY, Days
-from platform_assets.lake.tables import Lake
-from platform_assets.lake.writes import Provenance, write
 
-COLUMNS = visits.project(10)["visits"].columns  # type: ignore[attr-defined]
-NEW = visits.FIRST - ONE_DAY
+if TYPE_CHECKING:
+    from platform_assets.lake.tables import Lake
+
+FIRST = date(2020, 1, 6)
+NEW = FIRST - ONE_DAY
 """The day that is written: before all others, so that it is new to every history."""
+BARE = "bare.delta"
+"""The table of the others, as dagster-polars names that of an asset `bare`."""
+
+
+Upsert = Callable[[Path, pl.DataFrame], Path]
 
 
 def rows_of(day: date, per_day: int) -> pl.DataFrame:
     """The rows of a day as a table holds them."""
+    from benchmarks import visits
+
     at = pl.col("at").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC")
     return visits.rows_of(day, per_day).with_columns(at, pl.lit(day).alias(DAY))
 
 
 def make(root: Path, *, per_day: int, **histories: int) -> None:
     """Write each history by the platform's own write, and by delta-rs, a commit a day."""
+    from platform_assets.lake.tables import Lake
+
     for name, count in histories.items():
-        lake, bare = Lake(root / name / "ours"), root / name / "bare"
-        for day in Days(visits.FIRST, visits.FIRST + (count - 1) * ONE_DAY):
+        lake, bare = Lake(root / name / "ours"), root / name / BARE
+        for day in Days(FIRST, FIRST + (count - 1) * ONE_DAY):
             rows = rows_of(day, per_day)
             write_day(lake, rows, day)
             write_deltalake(bare, rows, mode="append", partition_by=[DAY])
@@ -47,32 +58,84 @@ def make(root: Path, *, per_day: int, **histories: int) -> None:
 
 def write_day(lake: Lake, rows: pl.DataFrame, day: date) -> None:
     """The platform's write of one day: planned by content, with its origin."""
+    from platform_assets.lake.writes import Provenance, write
+
     origin = Provenance(asset="visits/visits", fingerprint="f", run_id="r", inputs={})
     folder = table_folder("visits", "visits")
-    write(lake, folder, rows, columns=COLUMNS, days=Days(day, day), provenance=origin)
+    write(lake, folder, rows, columns=_columns(), days=Days(day, day), provenance=origin)
+
+
+@cache
+def _columns() -> Any:
+    from benchmarks import visits
+
+    return visits.project(10)["visits"].columns  # type: ignore[attr-defined]
 
 
 def ours(root: Path, rows: pl.DataFrame) -> Path:
+    from platform_assets.lake.tables import Lake
+
     lake = Lake(root / "ours")
     write_day(lake, rows, rows[DAY][0])
     return lake.path(table_folder("visits", "visits"))
 
 
 def delta_overwrite(root: Path, rows: pl.DataFrame) -> Path:
-    write_deltalake(root / "bare", rows, mode="overwrite", predicate=f"{DAY} = '{rows[DAY][0]}'")
-    return root / "bare"
+    write_deltalake(root / BARE, rows, mode="overwrite", predicate=f"{DAY} = '{rows[DAY][0]}'")
+    return root / BARE
 
 
 def delta_merge(root: Path, rows: pl.DataFrame, where: str = "") -> Path:
-    merging = DeltaTable(root / "bare").merge(
-        rows, f"t.visit_id = s.visit_id{where}", source_alias="s", target_alias="t"
-    )
+    merging = DeltaTable(root / BARE).merge(rows, f"t.visit_id = s.visit_id{where}", source_alias="s", target_alias="t")
     merging.when_matched_update_all().when_not_matched_insert_all().execute()
-    return root / "bare"
+    return root / BARE
 
 
 def delta_merge_in_day(root: Path, rows: pl.DataFrame) -> Path:
     return delta_merge(root, rows, f" AND t.{DAY} = s.{DAY} AND t.{DAY} = '{rows[DAY][0]}'")
+
+
+def asked_to_store(asset: str, day: date, **told: Any) -> Any:
+    """What Dagster tells an I/O manager beside the rows, when a day of an asset is made."""
+    import dagster as dg
+
+    calendar = dg.DailyPartitionsDefinition(start_date=str(NEW - ONE_DAY))
+    return dg.build_output_context(
+        asset_key=asset,
+        partition_key=str(day),
+        asset_partitions_def=calendar,
+        dagster_type=dg.PythonObjectDagsterType(pl.DataFrame),
+        instance=_nowhere(),
+        **told,
+    )
+
+
+@cache
+def _nowhere() -> Any:
+    import dagster as dg
+
+    return dg.DagsterInstance.ephemeral()
+
+
+def dagster_polars(root: Path, rows: pl.DataFrame) -> Path:
+    import dagster as dg
+    from dagster_polars import PolarsDeltaIOManager
+
+    context = asked_to_store("bare", rows[DAY][0], definition_metadata={"partition_by": DAY, "mode": "overwrite"})
+    manager = PolarsDeltaIOManager(base_dir=str(root))
+    manager.setup_for_execution(dg.build_init_resource_context(instance=_nowhere()))
+    manager.handle_output(context, rows)
+    return root / BARE
+
+
+def dagster_deltalake(root: Path, rows: pl.DataFrame) -> Path:
+    from dagster_deltalake_polars import DeltaLakePolarsIOManager
+
+    settings = {"root_uri": str(root.parent), "storage_options": {"local": {}}, "schema": root.name}
+    context = asked_to_store(BARE, rows[DAY][0], definition_metadata={"partition_expr": DAY}, resource_config=settings)
+    manager = DeltaLakePolarsIOManager(**settings).create_io_manager(None)
+    manager.handle_output(context, rows)
+    return root / BARE
 
 
 def one_file(root: Path, rows: pl.DataFrame) -> Path:
@@ -83,7 +146,7 @@ def one_file(root: Path, rows: pl.DataFrame) -> Path:
     return root / "file"
 
 
-def after(age: str, upsert: Callable[[Path, pl.DataFrame], Path]) -> Contender:
+def after(age: str, upsert: Upsert, *, peer: bool = False) -> Contender:
     """An upsert into a copy of a history, once another day was upserted to load what is loaded on first use."""
 
     def ready(root: Path) -> Work:
@@ -96,7 +159,7 @@ def after(age: str, upsert: Callable[[Path, pl.DataFrame], Path]) -> Contender:
         )
         return lambda: upsert(copied, rows)
 
-    return Contender(ready=ready)
+    return Contender(ready=ready, peer=peer)
 
 
 def _link(source: str, target: str) -> None:
@@ -121,12 +184,16 @@ def wrong(root: Path, table: Any) -> int:
 
 
 AGES = ("young", "grown", "old")
-WAYS = {
+WAYS: Mapping[str, Upsert] = {
     "one Parquet file (the floor)": one_file,
     "write": ours,
     "delta-rs, overwrite of the day": delta_overwrite,
     "delta-rs, merge within the day": delta_merge_in_day,
     "delta-rs, merge": delta_merge,
+}
+PEERS: Mapping[str, Upsert] = {
+    "dagster-polars, overwrite of the day": dagster_polars,
+    "dagster-deltalake-polars, overwrite of the day": dagster_deltalake,
 }
 
 CONTEST = Contest(
@@ -139,7 +206,9 @@ CONTEST = Contest(
         "large": {"per_day": 5_000, "young": 1, "grown": 365, "old": 3_650, "repeat": 5},
     },
     make=make,
-    contenders={f"{name}, {age}": after(age, way) for name, way in WAYS.items() for age in AGES},
+    contenders={
+        f"{name}, {age}": after(age, way, peer=name in PEERS) for name, way in (WAYS | PEERS).items() for age in AGES
+    },
     base="one Parquet file (the floor), young",
     truth=None,
     wrong=wrong,
