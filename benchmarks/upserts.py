@@ -174,7 +174,7 @@ def wrong(root: Path, table: Any) -> int:
     """By how many rows the day differs from what was to be there."""
     wanted = pl.read_parquet(root / "new.parquet").drop(DAY)
     files = (
-        DeltaTable(table).file_uris([(DAY, "=", str(NEW))])
+        DeltaTable(table).file_uris(file_pruning_predicate=f"{DAY} = '{NEW}'")
         if (table / "_delta_log").exists()
         else table / "**/*.parquet"
     )

@@ -63,8 +63,8 @@ RECORD = {
     "wrong_is": "wrong rows",
     "measured": "2026-11-27",
     "figures": [
-        {**FIGURES, "contender": "ours", "ratio": 1.0, "wrong": None},
-        {**FIGURES, "contender": "a peer", "ratio": 12.5, "wrong": 1_234},
+        {**FIGURES, "contender": "ours", "runs": 3, "ratio": 1.0, "wrong": None},
+        {**FIGURES, "contender": "a peer", "runs": 3, "ratio": 12.5, "wrong": 1_234},
     ],
     "machine": {"cores": 2, "processor": "x86_64", "memory_gb": 24},
     "versions": {"python": "3.11.9"},
