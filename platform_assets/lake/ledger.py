@@ -15,6 +15,7 @@ import random
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
@@ -46,6 +47,9 @@ _SCHEMA = pl.Schema(
         "changes": pl.String(),
     }
 )
+
+MERGED_EVERY = 500
+"""After so many versions the files of the ledger are merged, one for each asset: Sunday's maintenance may be far off."""
 
 Changed = Mapping[int, "set[date | None] | None"]
 """By version the days that it changed, `{None}` for a table without days, None where nobody can say."""
@@ -215,6 +219,10 @@ def _append(lake: Lake, row: pl.DataFrame) -> None:
     with lake.writing(LEDGER, version=there) as table:
         # A ledger that was begun without the newer columns gets them.
         write_deltalake(table, row, mode="append", schema_mode="merge")
+        if table.version() % MERGED_EVERY == 0:
+            # Each entry is a file, and each file is in the way of every further entry. Who is slower leaves it.
+            with suppress(CommitFailedError):
+                table.optimize.compact()
 
 
 def with_changes(lake: Lake, entry: Entry, *, folder: str) -> Entry:

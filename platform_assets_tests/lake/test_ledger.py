@@ -228,3 +228,15 @@ def test_one_reading_answers_for_all_assets_what_many_would(tmp_path: Path) -> N
         assert once.latest(asset) == ledger.latest(lake, asset)
         assert once.entries(asset) == ledger.entries(lake, asset)
         assert once.made(asset) == set(ledger.latest(lake, asset))
+
+
+def test_files_of_the_ledger_are_merged_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By one lake that reads on, by others that write in between, and by one that reads anew."""
+    monkeypatch.setattr(ledger, "MERGED_EVERY", 7)
+    lake, made = Lake(tmp_path), []
+    for number in range(40):
+        made.append(entry(days(1, number % 5 + 1), number, version=number))
+        ledger.record(Lake(tmp_path) if number % 3 == 0 else lake, made[-1])
+        assert ledger.entries(lake, "shop/orders") == made[::-1]
+    assert ledger.entries(Lake(tmp_path), "shop/orders") == made[::-1]
+    assert len(lake.open("ledger").file_uris()) <= 7

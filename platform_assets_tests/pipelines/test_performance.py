@@ -219,6 +219,20 @@ def test_thresholds_that_were_learned_in_another_way_are_learned_anew(
     assert said == ["ferry/late_performance: learns from report what is too much of version 1"]
 
 
+def test_where_there_are_too_few_days_to_learn_from_nothing_is_scored(
+    there: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be scored again with each day."""
+    monkeypatch.setattr(thresholds, "FEWEST_WINDOWS", 1_000)
+    monkeypatch.setattr(thresholds, "_METHOD", "another")
+    monkeypatch.setattr(thresholds, "_scored", lambda *_: pytest.fail("it was scored"))
+    made = make(there, "late_performance", on(CHANGED))
+    assert whole(rows(there), CHANGED)["log_loss"]["threshold"] is None
+    assert "version 1 of ferry.late_model: ferry/late_performance: fewer than 1000 windows of 1 days" in (
+        as_expected(made).description
+    )
+
+
 def test_of_a_version_that_is_gone_days_are_measured_and_the_check_says_so(
     there: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ from platform_assets.errors import ModelError, TableError
 from platform_assets.lake.writes import write
 from platform_assets.pipelines.performance.windows import PROBABILITY, TRUTH, VERSION, cuts, slice_columns, title_of
 from platform_assets.pipelines.run import Inputs, Platform, Run, provenance
+from platform_assets.registry.models import LoadedModel
 
 THRESHOLDS = pl.Schema(
     {
@@ -100,10 +101,13 @@ def _learned(
 ) -> pl.DataFrame:
     asset, model = asset_name(catalogue.name, monitor.name), monitor.of.predictions.model
     run.say(f"{asset}: learns from {monitor.learned_from} what is too much of version {version}")
-    rows = _rows(platform, catalogue, monitor, version)
-    measures, days = list(monitor.alarming), monitor.settled
-    if days is None and len(rows):
-        days = Days(rows.get_column(DAY).min(), rows.get_column(DAY).max())  # type: ignore[arg-type]
+    loaded = platform.registry.load(catalogue.name, model.name, version)
+    kept = _rows(platform, catalogue, monitor, loaded)
+    measures, days = list(monitor.alarming), monitor.settled or _span(kept)
+    few = [window for window in monitor.windows if days is None or len(days) - window + 1 < FEWEST_WINDOWS]
+    if few:  # said before anything is scored: it would be scored, and said, every day
+        raise TableError(_too_few(asset, monitor, few[0], days))
+    rows = _scored(monitor, loaded, kept)
     told: dict[int, list[dict[str, object]]] = {window: [] for window in monitor.windows}
     for cut in cuts(monitor, rows, days, first=days.first) if days is not None else ():
         judged = cut.judged(at_least=monitor.at_least)
@@ -116,11 +120,7 @@ def _learned(
         quiet = pl.DataFrame(seen, schema=schema)
         quiet = quiet.filter(pl.len().over("sliced_by", "slice") >= FEWEST_WINDOWS)
         if quiet.is_empty():
-            msg = (
-                f"{asset}: fewer than {FEWEST_WINDOWS} windows of {window} days of {model.training.name} on "
-                f"{days} have {monitor.at_least} labelled rows; lower at_least, or take more days"
-            )
-            raise TableError(msg)
+            raise TableError(_too_few(asset, monitor, window, days))
         names = quiet.select("sliced_by", "slice").unique(maintain_order=True)
         names = names.with_columns(
             pl.Series("column", [title_of(*pair) for pair in names.iter_rows()], dtype=pl.String)
@@ -137,10 +137,16 @@ def _learned(
     return pl.concat(parts).with_columns(pl.lit(version, pl.Int64).alias(VERSION)).select(THRESHOLDS.names())
 
 
-def _rows(platform: Platform, catalogue: Catalogue, monitor: PerformanceMonitor, version: int) -> pl.DataFrame:
-    """The part of its training dataset that a version is judged by, scored."""
-    training, model = monitor.training, monitor.of.predictions.model
-    loaded = platform.registry.load(catalogue.name, model.name, version)
+def _too_few(asset: str, monitor: PerformanceMonitor, window: int, days: Days | None) -> str:
+    return (
+        f"{asset}: fewer than {FEWEST_WINDOWS} windows of {window} days of {monitor.training.name} on "
+        f"{days or 'no day'} have {monitor.at_least} labelled rows; lower at_least, or take more days"
+    )
+
+
+def _rows(platform: Platform, catalogue: Catalogue, monitor: PerformanceMonitor, loaded: LoadedModel) -> pl.DataFrame:
+    """The part of its training dataset that a version is judged by."""
+    training = monitor.training
     folder = table_folder(catalogue.name, training.name)
     kept = pl.col(SPLIT) == monitor.learned_from
     if monitor.learned_from == "report":
@@ -148,12 +154,20 @@ def _rows(platform: Platform, catalogue: Catalogue, monitor: PerformanceMonitor,
     with platform.lake.reading(folder):
         made_of = int(loaded.tags["training_dataset_version"])
         rows = platform.lake.scan(folder, version=made_of).filter(kept).collect().sort(training.view.keys)
-    day = training.view.partitions.day_of(pl.col(training.view.event_time))
-    scored = loaded.score(rows) if len(rows) else []
+    return rows.with_columns(training.view.partitions.day_of(pl.col(training.view.event_time)).alias(DAY))
+
+
+def _span(rows: pl.DataFrame) -> Days | None:
+    days = rows.get_column(DAY)
+    return Days(days.min(), days.max()) if len(days) else None  # type: ignore[arg-type]
+
+
+def _scored(monitor: PerformanceMonitor, loaded: LoadedModel, rows: pl.DataFrame) -> pl.DataFrame:
+    scored = loaded.score(rows.drop(DAY)) if len(rows) else []
     return rows.select(
-        day.alias(DAY),
-        pl.lit(version, pl.Int64).alias(VERSION),
-        pl.col(training.label.value).cast(pl.Float64).alias(TRUTH),
+        DAY,
+        pl.lit(loaded.version, pl.Int64).alias(VERSION),
+        pl.col(monitor.training.label.value).cast(pl.Float64).alias(TRUTH),
         pl.Series(PROBABILITY, scored, dtype=pl.Float64),
         *slice_columns(monitor),
     )
