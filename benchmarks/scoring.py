@@ -25,6 +25,7 @@ from platform_assets.registry.models import LoadedModel, Registry
 NUMBERS, CATEGORIES, LEVELS, LEARNED = 26, 4, 30, 50_000
 ONE_ROW = 200
 """So often is a single row scored in one process."""
+ONE = "LightGBM's predict, one row"
 
 
 def make(root: Path, *, rows: int, trees: int) -> None:
@@ -116,9 +117,9 @@ CONTEST = Contest(
         "LightGBM's predict of a matrix (the floor)": Contender(ready=lightgbm_predict),
         "LoadedModel.score of rows": Contender(ready=ours),
         "MLflow's pyfunc of a frame": Contender(ready=pyfunc),
-        "LightGBM's predict, one row": Contender(ready=lambda root: lightgbm_predict(root, 1), times=ONE_ROW),
-        "LoadedModel.score, one row": Contender(ready=lambda root: ours(root, 1), times=ONE_ROW),
-        "MLflow's pyfunc, one row": Contender(ready=lambda root: pyfunc(root, 1), times=ONE_ROW),
+        ONE: Contender(ready=lambda root: lightgbm_predict(root, 1), times=ONE_ROW, base=ONE),
+        "LoadedModel.score, one row": Contender(ready=lambda root: ours(root, 1), times=ONE_ROW, base=ONE),
+        "MLflow's pyfunc, one row": Contender(ready=lambda root: pyfunc(root, 1), times=ONE_ROW, base=ONE),
     },
     base="LightGBM's predict of a matrix (the floor)",
     truth="LightGBM's predict of a matrix (the floor)",
