@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from deltalake import write_deltalake
+from deltalake.table import TableOptimizer
 
 from platform_assets.declarations.times import Days
 from platform_assets.errors import TableError
@@ -240,3 +241,16 @@ def test_files_of_the_ledger_are_merged_and_nothing_is_lost(tmp_path: Path, monk
         assert ledger.entries(lake, "shop/orders") == made[::-1]
     assert ledger.entries(Lake(tmp_path), "shop/orders") == made[::-1]
     assert len(lake.open("ledger").file_uris()) <= 7
+
+
+def test_an_entry_is_in_also_where_the_files_cannot_be_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: TableOptimizer) -> None:
+        message = "No space left on device"
+        raise OSError(message)
+
+    monkeypatch.setattr(ledger, "MERGED_EVERY", 2)
+    monkeypatch.setattr(TableOptimizer, "compact", full)
+    lake, made = Lake(tmp_path), [entry(days(1), number) for number in range(5)]
+    for one in made:
+        ledger.record(lake, one)
+    assert ledger.entries(lake, "shop/orders") == made[::-1]
