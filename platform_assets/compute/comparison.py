@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from platform_assets.compute.draws import auc_of_days, drawn_days, drawn_units
 from platform_assets.compute.metrics import performance
 
 Floats = npt.NDArray[np.float64]
@@ -45,8 +46,8 @@ def compare(
 
     The rows of a day share their weather and their crowds, so a draw takes days with replacement and every row of
     each, the same for both models (Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8);
-    of a single day it takes rows. The rows are ranked once; a draw only weighs them. A draw with a single outcome
-    says nothing of the AUC and is left out.
+    of a single day it takes rows. Rows are read once, and no draw reads them again but those of a single day. A draw
+    with a single outcome says nothing of the AUC and is left out.
 
     Args:
         truth: outcomes, 0 or 1.
@@ -59,15 +60,17 @@ def compare(
     """
     found, other = performance(truth, challenger), performance(truth, champion)
     worse = losses(truth, challenger) - losses(truth, champion)
-    ranked, ranked_other = weighted_auc(truth, challenger), weighted_auc(truth, champion)
-    names, unit = np.unique(np.asarray(days), return_inverse=True)
-    if len(names) == 1:
-        unit = np.arange(len(truth))
-    by_loss, by_auc = np.empty(draws), np.full(draws, np.nan)
-    for draw, taken in enumerate(drawn_units(int(unit.max()) + 1, draws=draws, seed=seed)):
-        weights = taken[unit]
-        by_loss[draw] = weights @ worse / weights.sum()
-        by_auc[draw] = ranked(weights) - ranked_other(weights)
+    names, day = np.unique(np.asarray(days), return_inverse=True)
+    if len(names) > 1:
+        taken = drawn_days(len(names), draws=draws, seed=seed)
+        by_loss = taken @ np.bincount(day, weights=worse) / (taken @ np.bincount(day))
+        by_auc = auc_of_days(truth, challenger, day, taken) - auc_of_days(truth, champion, day, taken)
+    else:
+        ranked, ranked_other = weighted_auc(truth, challenger), weighted_auc(truth, champion)
+        units = [
+            (w @ worse / w.sum(), ranked(w) - ranked_other(w)) for w in drawn_units(len(truth), draws=draws, seed=seed)
+        ]
+        by_loss, by_auc = np.array(units).T
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     auc = None
     if found.auc is not None and other.auc is not None:
@@ -76,19 +79,6 @@ def compare(
     low, high = np.quantile(by_loss, tails)
     loss = Interval(difference=found.log_loss - other.log_loss, low=float(low), high=float(high))
     return Comparison(log_loss=loss, auc=auc)
-
-
-def drawn_units(count: int, *, draws: int, seed: int) -> Iterator[Floats]:
-    """How often each of `count` days (or rows) is taken with replacement, draw by draw."""
-    random = np.random.default_rng(seed)
-    for _ in range(draws):
-        yield np.bincount(random.integers(0, count, count), minlength=count).astype(np.float64)
-
-
-def drawn_days(count: int, *, draws: int, seed: int) -> Floats:
-    """The same draws at once, one a row: for days, which are few."""
-    taken = np.random.default_rng(seed).integers(0, count, (draws, count)) + count * np.arange(draws)[:, None]
-    return np.bincount(taken.ravel(), minlength=draws * count).reshape(draws, count).astype(np.float64)
 
 
 def calibration_error(truth: Floats, probability: Floats, *, bins: int = 10) -> float:

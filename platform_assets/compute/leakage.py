@@ -8,7 +8,7 @@ from datetime import datetime
 
 import polars as pl
 
-from platform_assets.compute.metrics import performance
+from platform_assets.compute.metrics import area_under_roc
 
 _FEWEST_ROWS = 100
 
@@ -59,7 +59,7 @@ def too_good(rows: pl.DataFrame, *, features: Sequence[str], label: str, limit: 
     suspects, judged = [], 0
     for feature in features:
         values = rows.get_column(feature)
-        found = [auc for auc in (_auc_of(values, truth), _auc_of(values.is_null(), truth)) if auc is not None]
+        found = [auc for auc in (_auc_of(values, truth), _auc_of_nulls(values, truth)) if auc is not None]
         judged += bool(found)
         best = max((max(auc, 1 - auc) for auc in found), default=0.0)
         if best > limit:
@@ -71,17 +71,26 @@ def _auc_of(values: pl.Series, truth: pl.Series) -> float | None:
     known = values.is_not_null()
     if known.sum() < _FEWEST_ROWS or values.n_unique() < 2:  # noqa: PLR2004 - one value ranks nothing
         return None
-    values, truth = values.filter(known), truth.filter(known)
+    if not known.all():
+        values, truth = values.filter(known), truth.filter(known)
     if values.dtype == pl.String:
         held = pl.DataFrame({"value": values, "truth": truth}).with_row_index("row")
         means = held.filter(pl.col("row") % 2 == 0).group_by("value").agg(pl.col("truth").mean().alias("score"))
         others = held.filter(pl.col("row") % 2 == 1).join(means, on="value", how="inner", maintain_order="left")
         if len(others) < _FEWEST_ROWS:
             return None
-        return performance(others["truth"], others["score"].clip(0, 1)).auc
-    numbers = values.cast(pl.Float64)
-    order = numbers.rank("average") / (len(numbers) + 1)
-    return performance(truth, order).auc
+        values, truth = others["score"], others["truth"]
+    return area_under_roc(truth.to_numpy(), values.cast(pl.Float64).to_numpy())
+
+
+def _auc_of_nulls(values: pl.Series, truth: pl.Series) -> float | None:
+    """Of two ranks alone the AUC follows from the share of either outcome that is null."""
+    positives, nulls = int(truth.sum()), values.null_count()
+    negatives = len(truth) - positives
+    if len(values) < _FEWEST_ROWS or nulls in {0, len(values)} or not positives or not negatives:
+        return None
+    came = int(truth.filter(values.is_null()).sum())
+    return 0.5 + (came / positives - (nulls - came) / negatives) / 2
 
 
 def moved(before: pl.DataFrame, after: pl.DataFrame, *, on: Sequence[str]) -> dict[str, int]:

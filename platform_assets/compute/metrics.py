@@ -52,13 +52,13 @@ def performance(truth: npt.ArrayLike, probability: npt.ArrayLike) -> Performance
     return Performance(
         rows=len(y),
         base_rate=float(y.mean()),
-        auc=_auc(y, p),
+        auc=area_under_roc(y, p),
         log_loss=float(-np.mean(np.where(y == 1, np.log(clipped), np.log1p(-clipped)))),
         brier=float(np.mean((p - y) ** 2)),
     )
 
 
-def _auc(y: Floats, p: Floats) -> float | None:
+def area_under_roc(y: Floats, p: Floats) -> float | None:
     """The Mann-Whitney form: the chance that a positive ranks above a negative, ties counting half."""
     positives = int(y.sum())
     negatives = len(y) - positives

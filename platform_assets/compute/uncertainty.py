@@ -9,7 +9,8 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from platform_assets.compute.comparison import drawn_days, losses
+from platform_assets.compute.comparison import losses
+from platform_assets.compute.draws import auc_of_days, below, drawn_days
 
 Floats = npt.NDArray[np.float64]
 
@@ -58,10 +59,9 @@ def uncertainty(
     rows = weights @ np.bincount(day, minlength=count)
     means = [weights @ np.bincount(day, weights=own, minlength=count) / rows for own in _means(truth, probability)]
     log_loss, brier, base_rate = (_percentiles(drawn, confidence) for drawn in means)
-    positives = np.bincount(day, weights=truth, minlength=count)
-    pairs = (weights @ positives) * (rows - weights @ positives)
-    won = np.einsum("ij,ij->i", weights @ _pairs_won(truth, probability, day, count), weights)
-    auc = _percentiles(won[pairs > 0] / pairs[pairs > 0], confidence) if pairs.any() else None
+    drawn = auc_of_days(truth, probability, day, weights)
+    told = drawn[~np.isnan(drawn)]
+    auc = _percentiles(told, confidence) if len(told) else None
     return Uncertainty(auc=auc, log_loss=log_loss, brier=brier, base_rate=base_rate)
 
 
@@ -84,9 +84,9 @@ def uncertainty_of_rows(truth: Floats, probability: Floats, *, confidence: float
         _normal(*told, confidence, most=most) for told, most in zip(found, (math.inf, 1.0, 1.0), strict=True)
     )
     positive, auc = truth == 1, None
-    above, below = np.sort(probability[positive]), np.sort(probability[~positive])
-    if min(len(above), len(below)) > 1:
-        wins, losing = _below(above, below) / len(below), _below(below, above) / len(above)
+    above, beneath = np.sort(probability[positive]), np.sort(probability[~positive])
+    if min(len(above), len(beneath)) > 1:
+        wins, losing = below(above, beneath) / len(beneath), below(beneath, above) / len(above)
         auc = _normal(float(wins.mean()), _squared_error(wins) + _squared_error(losing), confidence, most=1.0)
     return Uncertainty(auc=auc, log_loss=log_loss, brier=brier, base_rate=base_rate)
 
@@ -113,23 +113,6 @@ def bounds_of_mean(values: Floats, days: npt.ArrayLike, *, confidence: float, dr
 def _means(truth: Floats, probability: Floats) -> tuple[Floats, Floats, Floats]:
     """The values of which log loss, Brier score and base rate are the means."""
     return losses(truth, probability), (probability - truth) ** 2, truth
-
-
-def _pairs_won(truth: Floats, probability: Floats, day: npt.NDArray[np.intp], count: int) -> Floats:
-    """Of positives of one day (row) and negatives of another (column), the pairs in the right order, ties counting half."""
-    order = np.argsort(probability, kind="stable")
-    ranked, of, positive = probability[order], day[order], truth[order] == 1
-    above, of_above, below, of_below = ranked[positive], of[positive], ranked[~positive], of[~positive]
-    columns = [
-        np.bincount(of_above, weights=_below(above, below[of_below == other]), minlength=count)
-        for other in range(count)
-    ]
-    return np.stack(columns, axis=1)
-
-
-def _below(values: Floats, ascending: Floats) -> Floats:
-    """How many of the others are below each value, ties counting half."""
-    return (np.searchsorted(ascending, values, "left") + np.searchsorted(ascending, values, "right")) / 2
 
 
 def _squared_error(values: Floats) -> float:

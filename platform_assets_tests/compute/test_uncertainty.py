@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from platform_assets.compute.comparison import drawn_days, drawn_units, losses
+from platform_assets.compute.comparison import losses
+from platform_assets.compute.draws import drawn_days, drawn_units
 from platform_assets.compute.uncertainty import bounds_of_mean, uncertainty, uncertainty_of_rows
 from platform_assets_tests.reference.uncertainty import naive_delong, naive_normal, naive_uncertainty
 
