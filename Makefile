@@ -26,8 +26,8 @@ mlflow: $(STAMP)  ## MLflow UI
 refresh: $(STAMP)  ## bring every project up to date
 	@$(BIN)/platform-assets refresh
 
-test: $(STAMP)  ## the tests
-	@$(BIN)/python -m pytest
+test: $(STAMP)  ## the tests, on all processors
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(STAMP) $(PEERS)/.installed  ## the long loops over faults and generated data, and the README's commands
 	@$(BIN)/python -m pytest -m slow

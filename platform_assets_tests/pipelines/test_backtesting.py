@@ -191,7 +191,6 @@ def test_labels_that_are_not_in_yet_are_no_rows_of_it(there: Platform) -> None:
         (day(2023, 5, 2), {MAY, JUNE}),
         (day(2023, 6, 3), {JUNE}),
     ],
-    ids=str,
 )
 def test_a_corrected_day_makes_stale_the_months_that_read_it(
     copy: Platform, corrected: Days, wanted: set[date]

@@ -130,7 +130,6 @@ def test_an_equal_delivery_makes_nothing_downstream_stale(shop_copy: Platform) -
         {"returns": {shop.DELIVERED.last}},
         {"orders": {date(2024, 4, 14), date(2024, 3, 20)}},
     ],
-    ids=str,
 )
 def test_a_rewritten_day_makes_stale_the_rows_that_the_naive_twin_counts(
     shop_copy: Platform, rewritten: dict[str, set[date]]
