@@ -29,7 +29,7 @@ from platform_assets.compute.grids import (
     grids,
     places,
 )
-from platform_assets.compute.profiles import merge
+from platform_assets.compute.merging import merge
 from platform_assets.compute.summaries import Floats, Integers
 from platform_assets.declarations.times import ONE_DAY, Days
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from platform_assets.compute.merging import flat
 from platform_assets.compute.profiles import kind_of, numbers_of
 from platform_assets.compute.summaries import Floats, Integers, runs
 from platform_assets.declarations.times import Days
@@ -141,13 +142,6 @@ def by_column(profiles: pl.DataFrame) -> dict[str, Listed]:
         )
         start = end
     return found
-
-
-def flat(lists: pl.Series) -> tuple[pl.Series, Integers]:
-    """All lists of a series end to end, and where each begins, and the end; null is empty."""
-    lengths = lists.list.len().fill_null(0).to_numpy()
-    items = lists.explode(empty_as_null=False, keep_nulls=False)
-    return items, np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths, dtype=np.int64)])
 
 
 NOTHING = Listed(

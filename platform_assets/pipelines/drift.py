@@ -17,7 +17,8 @@ from datetime import date
 import polars as pl
 
 from platform_assets.compute.drift import Against, drift_over, fixed, trailing, year_ago
-from platform_assets.compute.profiles import PROFILES, merge
+from platform_assets.compute.merging import merge
+from platform_assets.compute.profiles import PROFILES
 from platform_assets.compute.thresholds import held_out, learn
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.declaration import Column

@@ -22,7 +22,8 @@ from platform_assets.compute.drift import (
     trailing,
     year_ago,
 )
-from platform_assets.compute.profiles import merge, profile
+from platform_assets.compute.merging import merge
+from platform_assets.compute.profiles import profile
 from platform_assets.declarations.times import Days
 from platform_assets_tests.compute.test_profiles import SHAPES, START, by_day, some_values
 from platform_assets_tests.reference.drift import is_value, naive_drift

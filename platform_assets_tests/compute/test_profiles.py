@@ -15,7 +15,8 @@ from polars.testing import assert_frame_equal
 from scipy import stats
 
 from platform_assets.compute.content_hash import mix
-from platform_assets.compute.profiles import PROFILES, TEXTS, Profile, each, merge, profile
+from platform_assets.compute.merging import merge
+from platform_assets.compute.profiles import PROFILES, TEXTS, Profile, each, profile
 from platform_assets.compute.summaries import distinct_of, least_hashes, moments, points_for, rank_error_of
 from platform_assets_tests.reference.profiles import finite, furthest, miscounted, naive_profile
 
