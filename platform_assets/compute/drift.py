@@ -269,9 +269,10 @@ def _edges(was: Counts, upto: Floats, bins: int) -> npt.NDArray[np.int64]:
     cells, points = was.cells.shape[1], upto[:, 1::2]
     low = np.argmax(was.cells > 0, axis=1)
     high = cells - np.argmax(was.cells[:, ::-1] > 0, axis=1)
-    inner = [(points * bins < share * was.known[:, None]).sum(axis=1) * 2 + 2 for share in range(1, bins)]
-    found = [np.zeros_like(low), low, *(np.minimum(edge, high) for edge in inner), high, np.full_like(low, cells)]
-    return np.stack(found, axis=1)
+    shares = np.arange(1, bins) * was.known[:, None]
+    inner = (points[:, None, :] * bins < shares[:, :, None]).sum(axis=2) * 2 + 2
+    inner = np.minimum(inner, high[:, None])
+    return np.column_stack([np.zeros_like(low), low, inner, high, np.full_like(low, cells)])
 
 
 def _between(upto: Floats, edges: npt.NDArray[np.int64]) -> Floats:
