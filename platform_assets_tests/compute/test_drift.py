@@ -216,6 +216,20 @@ def test_a_day_is_measured_alone_as_it_is_among_many() -> None:
         assert_frame_equal(alone, among.filter(day=against.current.last), check_exact=True)
 
 
+def test_columns_and_windows_of_several_lengths_are_measured_together_as_each_alone() -> None:
+    parts = profile(shop(24).with_columns(late=pl.col("x") * 3, at=pl.col("day")), day="day")
+    parts = parts.filter((pl.col("column") != "late") | (pl.col("day") != day(17)))
+    grid = merge(parts.filter(pl.col("day") < day(9)), points=40)
+    lengths = {length: fixed(days(15, 23), days(0, 9), length=length) for length in (1, 3)}
+    together = drift_over(parts, [*lengths[1], *lengths[3]], grid=grid)
+    assert together["column"].n_unique() == 4
+    for (column,), own in grid.group_by("column"):
+        for length, windows in lengths.items():
+            alone = drift_over(parts.filter(pl.col("column") == column), windows, grid=own)
+            assert alone["window"].unique().to_list() == [length]
+            assert_frame_equal(together.filter(column=column, window=length), alone, check_exact=True)
+
+
 def test_days_without_profiles_are_too_few() -> None:
     parts = profile(by_day([some_values(n, 300, "smooth") for n in range(20)]), day="day")
     gone = parts.filter(pl.col("day") != day(12))

@@ -114,6 +114,23 @@ def test_the_order_of_rows_and_of_days_does_not_matter(seed: int, shape: str) ->
 
 
 @settings(max_examples=20)
+@given(seed=st.integers(0, 10_000), shape=SHAPES, points=st.sampled_from([None, 5, 64]))
+def test_columns_are_merged_beside_others_as_each_alone(seed: int, shape: str, points: int | None) -> None:
+    rows = by_day([some_values(seed + n, size, shape) for n, size in enumerate((150, 1, 400))]).with_columns(
+        t=pl.col("x").cast(pl.String),
+        few=(pl.col("x") // 20).cast(pl.String),
+        own=pl.int_range(pl.len()).cast(pl.String),
+        shifted=pl.col("x") - 7,
+        never=pl.lit(None, pl.Float64),
+        many=pl.lit([1]),
+        at=pl.col("day"),
+    )
+    parts = profile(rows, day="day")
+    alone = [merge(part, points=points) for _, part in parts.group_by("column")]
+    assert_frame_equal(merge(parts, points=points), pl.concat(alone).sort("column"), check_exact=True)
+
+
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000), shape=SHAPES)
 def test_what_was_merged_merges_again(seed: int, shape: str) -> None:
     days = [some_values(seed + n, 150, shape) for n in range(6)]
