@@ -142,6 +142,7 @@ def drift_over(
     windows: Sequence[Against],
     *,
     grid: pl.DataFrame,
+    points: int | None = None,
     bins: int = BINS,
     at_least: int = AT_LEAST,
 ) -> pl.DataFrame:
@@ -152,7 +153,8 @@ def drift_over(
         windows: what is compared with what, of one length or of several; days without a profile count as days without
             rows.
         grid: merged profiles of the columns, from a reference that stays the same while figures are to be compared.
-            With 256 points the differences of distribution functions are told to some 0.002.
+        points: how many points of them to compare at; by default all. With 256 the differences of distribution functions
+            are told to some 0.002.
         bins: as for `drift`.
         at_least: as for `drift`.
 
@@ -170,7 +172,7 @@ def drift_over(
     }
     held, found = by_column(profiles), []
     places_of: dict[bytes, tuple[list[Integers], ...]] = {}
-    for where in grids(grid):
+    for where in grids(grid, points=points):
         ours = held.get(where.column, NOTHING)
         days = ours.days.tobytes()
         if days not in places_of:

@@ -12,7 +12,7 @@ import polars as pl
 
 from platform_assets.compute.merging import flat
 from platform_assets.compute.profiles import kind_of, numbers_of
-from platform_assets.compute.summaries import Floats, Integers, runs
+from platform_assets.compute.summaries import Floats, Integers, runs, thin
 from platform_assets.declarations.times import Days
 
 STEPS = 65_536
@@ -154,17 +154,20 @@ NOTHING = Listed(
 """A column of which there is no profile."""
 
 
-def grids(whole: pl.DataFrame) -> Iterator[Grid]:
-    """The grid of each merged profile: its points and some at equal distances, or its texts."""
+def grids(whole: pl.DataFrame, *, points: int | None = None) -> Iterator[Grid]:
+    """The grid of each merged profile: its points, at most so many, and some at equal distances, or its texts."""
     for column, only in by_column(whole).items():
         (kind,) = only.kinds
-        points = only.values
-        if len(points) > 1:
-            points = np.union1d(points, np.linspace(points[0], points[-1], _EVEN + 1))
+        values = only.values
+        if points is not None:
+            ends, firsts = np.cumsum(only.weights).astype(np.int64), np.array([0, len(values)])
+            values = thin(values, ends, firsts, np.array([points]))[0] if len(values) else values
+        if len(values) > 1:
+            values = np.union1d(values, np.linspace(values[0], values[-1], _EVEN + 1))
         yield Grid(
             column=column,
             kind=kind,
-            points=points,
+            points=values,
             texts=only.texts.sort() if kind == "text" else None,
             spread=None if np.isnan(only.m2[0]) else float(only.m2[0] / only.known[0]) ** 0.5,
         )

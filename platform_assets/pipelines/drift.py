@@ -130,8 +130,7 @@ def learn_thresholds(platform: Platform, catalogue: Catalogue, monitor: Monitor,
     own_each = (pl.col("kind") == "text") & (2 * pl.col("distinct") > known)
     whole = whole.filter(~pl.col("column").is_in(list(monitor.skip)) & ~own_each)
     windows = [against for length in monitor.windows for against in _quiet_windows(monitor, length)]
-    grid = merge(whole, points=GRID_POINTS)
-    quiet = drift_over(profiles, windows, grid=grid, at_least=monitor.at_least)
+    quiet = drift_over(profiles, windows, grid=whole, points=GRID_POINTS, at_least=monitor.at_least)
     budget = monitor.alarms_per_month / len(monitor.windows)
     parts = []
     for length in monitor.windows:
@@ -246,13 +245,12 @@ def _profiles(
 
 def _measured(monitor: Monitor, days: Days, profiles: pl.DataFrame, learned: Learned) -> pl.DataFrame:
     """The drift of every window that ends on one of `days`."""
-    grid = merge(learned.reference, points=GRID_POINTS)
     held = profiles
     if not isinstance(monitor.reference, Trailing | SameSeason):
         reference = learned.reference.with_columns(pl.lit(_REFERENCE.first).alias(DAY))
         held = pl.concat([profiles, reference.select(PROFILES.names())])
     windows = [against for length in monitor.windows for against in _windows(monitor, days, length)]
-    return drift_over(held, windows, grid=grid, at_least=monitor.at_least)
+    return drift_over(held, windows, grid=learned.reference, points=GRID_POINTS, at_least=monitor.at_least)
 
 
 def _judged(monitor: Monitor, measured: pl.DataFrame, learned: Learned) -> pl.DataFrame:

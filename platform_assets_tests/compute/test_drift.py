@@ -230,6 +230,15 @@ def test_columns_and_windows_of_several_lengths_are_measured_together_as_each_al
             assert_frame_equal(together.filter(column=column, window=length), alone, check_exact=True)
 
 
+def test_a_grid_of_fewer_points_is_that_of_a_merged_profile_of_as_many() -> None:
+    rows = by_day([some_values(n, 300, "smooth") for n in range(20)]).with_columns(t=pl.col("x").cast(pl.String))
+    parts = profile(rows.with_columns(never=pl.lit(None, pl.Float64)), day="day")
+    whole, windows = merge(parts), trailing(days(10, 19), reference=10, length=2)
+    for points in (5, 50):
+        merged = drift_over(parts, windows, grid=merge(whole, points=points))
+        assert_frame_equal(drift_over(parts, windows, grid=whole, points=points), merged, check_exact=True)
+
+
 def test_days_without_profiles_are_too_few() -> None:
     parts = profile(by_day([some_values(n, 300, "smooth") for n in range(20)]), day="day")
     gone = parts.filter(pl.col("day") != day(12))
