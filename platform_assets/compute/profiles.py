@@ -7,7 +7,7 @@ The same rows give the same profile, in any order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
@@ -19,15 +19,12 @@ import pyarrow as pa  # type: ignore[import-untyped]
 
 from platform_assets.compute.content_hash import text_words
 from platform_assets.compute.summaries import (
-    HASHES,
     Floats,
     Integers,
-    distinct_of,
     least_hashes,
     moments,
     number_words,
     points_for,
-    pooled,
     runs,
     thin,
 )
@@ -181,24 +178,6 @@ def profile(
     return _together(found).sort("day", "column")
 
 
-def merge(profiles: pl.DataFrame, *, points: int | None = None) -> pl.DataFrame:
-    """One profile per column of all its days, as near to the profile of all their rows as `error` says.
-
-    Args:
-        profiles: a frame of `PROFILES`.
-        points: how many to keep at most; by default `points_for(rows)`.
-
-    Everything but `distinct`, the points and the texts is that of the whole. Of the points, `error` is at most
-    the sum of the parts' and `rank_error_of(rows, points)`; of the texts, the parts' and the most frequent one that
-    found no room; for `distinct` see `distinct_of`.
-
-    Raises:
-        ValueError: when a column is of one kind on some days and of another on others.
-    """
-    ordered = pl.concat([PROFILES.to_frame(), profiles.select(PROFILES.names())]).sort("column", "day")
-    return _together([_merged(part, points) for _, part in ordered.group_by("column", maintain_order=True)])
-
-
 def each(profiles: pl.DataFrame) -> Iterator[Profile]:
     """The rows of a frame of profiles as records."""
     return (Profile.of(row) for row in profiles.iter_rows(named=True))
@@ -342,91 +321,6 @@ def _listed(counted: pl.DataFrame) -> tuple[pl.DataFrame, int]:
         return counted, 0
     listed = counted.head(TEXTS).filter(pl.col("rows") > 1)
     return listed, int(counted.get_column("rows")[len(listed)])
-
-
-def _merged(parts: pl.DataFrame, points: int | None) -> _Found:
-    name = str(parts.get_column("column")[0])
-    kinds = parts.get_column("kind").unique().sort().to_list()
-    if len(kinds) > 1:
-        msg = f"merge: column {name!r} is {' on some days and '.join(kinds)} on others; merge the days of one kind"
-        raise ValueError(msg)
-    kind: Kind = kinds[0]
-    found: dict[str, npt.NDArray[Any] | _Lists] = {
-        count: np.array([parts.get_column(count).sum()]) for count in ("rows", "nulls", "nans", "infinities")
-    }
-    if kind == "text":
-        found |= _merged_texts(parts)
-    elif kind != "other":
-        found |= _merged_numbers(parts, points)
-    return _Found(column=name, kind=kind, days=pl.Series([None], dtype=pl.Date), fields=found)
-
-
-def _merged_numbers(parts: pl.DataFrame, most: int | None) -> dict[str, npt.NDArray[Any] | _Lists]:
-    parts = parts.filter(pl.col("mean").is_not_null())
-    values, counts = _flat(parts, "values").to_numpy(), _flat(parts, "counts").to_numpy()
-    order = np.argsort(values, kind="stable")
-    alike, ends, starts = runs(values[order], np.array([0, len(values)], dtype=np.int64))
-    upto = np.cumsum(counts[order])
-    before = upto[ends - 1] if len(ends) else upto
-    known = int(counts.sum())
-    points = points_for(np.array([known], dtype=np.int64)) if most is None else np.array([most], dtype=np.int64)
-    kept, merged, _, error = thin(alike, before, starts, points)
-    whole = len(alike) <= points[0] and parts.get_column("hashes").null_count() == len(parts)
-    distinct, hashes = len(alike), None
-    if not whole:
-        distinct, hashes = _distinct(parts, "values", lambda values: number_words(values.to_numpy()))
-    sizes = (parts["rows"] - parts["nulls"] - parts["nans"] - parts["infinities"]).to_numpy()
-    measured = pooled(sizes, parts.select("mean", "m2", "m3", "m4").to_numpy()) if known else [np.nan] * 4
-    extremes = (parts.get_column("minimum").min(), parts.get_column("maximum").max())
-    lengths = np.array([len(kept)])
-    return {
-        "distinct": np.array([distinct]),
-        "hashes": _Lists.of([hashes]),
-        **{
-            name: np.array([value], dtype=np.float64)
-            for name, value in zip(_MEASURED, (*extremes, *measured), strict=True)
-        },
-        "values": _Lists(flat=kept, lengths=lengths),
-        "counts": _Lists(flat=merged, lengths=lengths),
-        "error": np.array([int(parts.get_column("error").sum()) + int(error[0])]),
-    }
-
-
-def _merged_texts(parts: pl.DataFrame) -> dict[str, npt.NDArray[Any] | _Lists]:
-    counted = pl.DataFrame({"text": _flat(parts, "texts"), "rows": _flat(parts, "counts")}).group_by("text").sum()
-    counted = counted.sort("rows", "text", descending=[True, False])
-    listed, left_out = _listed(counted)
-    whole = len(listed) == len(counted) and parts.get_column("hashes").null_count() == len(parts)
-    distinct, hashes = len(counted), None
-    if not whole:
-        distinct, hashes = _distinct(parts, "texts", text_words)
-    lengths = np.array([len(listed)])
-    return {
-        "distinct": np.array([distinct]),
-        "hashes": _Lists.of([hashes]),
-        "texts": _Lists(flat=listed.get_column("text").to_list(), lengths=lengths),
-        "counts": _Lists(flat=listed.get_column("rows").to_numpy(), lengths=lengths),
-        "error": np.array([int(parts.get_column("error").sum()) + left_out]),
-    }
-
-
-def _distinct(parts: pl.DataFrame, listed: str, words: Callable[[pl.Series], Any]) -> tuple[int, Integers]:
-    """The distinct values of all parts: of those that list every value, from these."""
-    whole = _flat(parts.filter(pl.col("hashes").is_null()), listed).unique()
-    hashed = parts.get_column("hashes").drop_nulls()
-    flat, lengths = hashed.explode().to_numpy(), hashed.list.len().to_numpy()
-    found = np.split(flat, np.cumsum(lengths)[:-1]) if len(hashed) else []
-    count, hashes = distinct_of([*found, least_hashes(words(whole))])
-    if len(hashes) < HASHES:
-        return count, hashes
-    # Never fewer than any part has, nor more than all.
-    known = parts.get_column("distinct").to_list()
-    return min(max(count, *known), sum(known)), hashes
-
-
-def _flat(parts: pl.DataFrame, name: str) -> pl.Series:
-    lists = parts.get_column(name)
-    return lists.filter(lists.list.len() > 0).explode()
 
 
 def _together(found: Sequence[_Found]) -> pl.DataFrame:

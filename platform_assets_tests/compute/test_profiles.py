@@ -15,7 +15,8 @@ from polars.testing import assert_frame_equal
 from scipy import stats
 
 from platform_assets.compute.content_hash import mix
-from platform_assets.compute.profiles import PROFILES, TEXTS, Profile, each, merge, profile
+from platform_assets.compute.merging import merge
+from platform_assets.compute.profiles import PROFILES, TEXTS, Profile, each, profile
 from platform_assets.compute.summaries import distinct_of, least_hashes, moments, points_for, rank_error_of
 from platform_assets_tests.reference.profiles import finite, furthest, miscounted, naive_profile
 
@@ -110,6 +111,23 @@ def test_the_order_of_rows_and_of_days_does_not_matter(seed: int, shape: str) ->
     parts = profile(rows, day="day")
     assert_frame_equal(profile(mixed.lazy(), day="day"), parts, check_exact=True)
     assert_frame_equal(merge(parts.reverse()), merge(parts), check_exact=True)
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 10_000), shape=SHAPES, points=st.sampled_from([None, 5, 64]))
+def test_columns_are_merged_beside_others_as_each_alone(seed: int, shape: str, points: int | None) -> None:
+    rows = by_day([some_values(seed + n, size, shape) for n, size in enumerate((150, 1, 400))]).with_columns(
+        t=pl.col("x").cast(pl.String),
+        few=(pl.col("x") // 20).cast(pl.String),
+        own=pl.int_range(pl.len()).cast(pl.String),
+        shifted=pl.col("x") - 7,
+        never=pl.lit(None, pl.Float64),
+        many=pl.lit([1]),
+        at=pl.col("day"),
+    )
+    parts = profile(rows, day="day")
+    alone = [merge(part, points=points) for _, part in parts.group_by("column")]
+    assert_frame_equal(merge(parts, points=points), pl.concat(alone).sort("column"), check_exact=True)
 
 
 @settings(max_examples=20)
