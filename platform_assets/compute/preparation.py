@@ -60,14 +60,11 @@ class Preparation:
         return Preparation(inputs=tuple(inputs), levels={name: tuple(known) for name, known in levels.items()})
 
     def _encoded(self, name: str) -> pl.Expr:
-        if name not in self.levels:
-            return pl.col(name).cast(pl.Float64).fill_null(float("nan"))
-        known = list(self.levels[name])
-        return (
-            pl.col(name)
-            .replace_strict(known, list(range(len(known))), default=None, return_dtype=pl.Float64)
-            .fill_null(float("nan"))
-        )
+        """The column as numbers, a level as its place among the known ones; null becomes NaN with the matrix."""
+        column = pl.col(name)
+        if name in self.levels:
+            column = column.cast(pl.Enum(self.levels[name]), strict=False).to_physical()
+        return column.cast(pl.Float64)
 
 
 def _is_number(dtype: pl.DataType) -> bool:
