@@ -34,14 +34,15 @@ class Preparation:
         Raises:
             ModelError: naming the columns that are missing or are not numbers.
         """
-        missing = [name for name in self.inputs if name not in rows.columns]
+        held = rows.schema
+        missing = [name for name in self.inputs if name not in held]
         if missing:
             msg = f"the model needs the columns {', '.join(missing)}, which the rows lack; was one renamed?"
             raise ModelError(msg)
         wrong = [
-            f"{name} ({rows.schema[name]})"
+            f"{name} ({held[name]})"
             for name in self.inputs
-            if not (rows.schema[name] == pl.String if name in self.levels else _is_number(rows.schema[name]))
+            if not (held[name] == pl.String if name in self.levels else _is_number(held[name]))
         ]
         if wrong:
             msg = f"the model takes text for its categories and numbers for the rest, but was given {', '.join(wrong)}"
