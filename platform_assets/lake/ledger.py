@@ -28,7 +28,7 @@ from platform_assets.declarations.names import LEDGER
 from platform_assets.declarations.times import INSTANT, Days, day_ranges
 from platform_assets.lake.damage import LOG
 from platform_assets.lake.opened import Stamp, stamp_of
-from platform_assets.lake.tables import ATTEMPTS, ENGINE_ERRORS, NEW_TABLE, Lake, explained
+from platform_assets.lake.tables import AFTER_COMMIT, ATTEMPTS, ENGINE_ERRORS, NEW_TABLE, Lake, explained
 
 _SCHEMA = pl.Schema(
     {
@@ -218,7 +218,7 @@ def _append(lake: Lake, row: pl.DataFrame) -> None:
         return
     with lake.writing(LEDGER, version=there) as table:
         # A ledger that was begun without the newer columns gets them.
-        write_deltalake(table, row, mode="append", schema_mode="merge")
+        write_deltalake(table, row, mode="append", schema_mode="merge", post_commithook_properties=AFTER_COMMIT)
         if table.version() % MERGED_EVERY == 0:
             # Each entry is a file, and each file is in the way of every further entry. The entry is in: whatever keeps
             # this from being done is no failure of it, and is met again by maintenance.

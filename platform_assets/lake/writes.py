@@ -23,7 +23,15 @@ from platform_assets.declarations.declaration import Column
 from platform_assets.declarations.names import DAY
 from platform_assets.declarations.times import Days, day_ranges
 from platform_assets.errors import SchemaChanged, TableError, WriteConflict, WriteRefused
-from platform_assets.lake.tables import ATTEMPTS, ENGINE_ERRORS, NEW_TABLE, PARTITIONS_KEY, Lake, explained
+from platform_assets.lake.tables import (
+    AFTER_COMMIT,
+    ATTEMPTS,
+    ENGINE_ERRORS,
+    NEW_TABLE,
+    PARTITIONS_KEY,
+    Lake,
+    explained,
+)
 
 EMPTY, _UNREADABLE = "empty", "unreadable"
 """In place of a content hash: of a day without rows, and of one that cannot be read."""
@@ -227,6 +235,7 @@ def _commit(
                 mode="overwrite",
                 schema_mode="overwrite",
                 commit_properties=exact,
+                post_commithook_properties=AFTER_COMMIT,
                 partition_by=[DAY] if partitioned else None,
             )
         else:
@@ -238,6 +247,7 @@ def _commit(
                 mode="overwrite",
                 predicate=predicate,
                 commit_properties=commit if partitioned else exact,
+                post_commithook_properties=AFTER_COMMIT,
                 schema_mode="merge" if plan.new_columns else None,
             )
         return table.version()
