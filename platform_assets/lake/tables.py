@@ -169,6 +169,10 @@ class Lake:
             table = self.open(folder, version=version)
             return pl.scan_delta(table) if days is None else _scan_days(table, days)
 
+    def schema(self, folder: str, *, version: int | None = None) -> pl.Schema:
+        """The columns of a table and their types, `day` among them, from the log alone."""
+        return _schema_of(self.open(folder, version=version))
+
     @contextmanager
     def reading(self, *folders: str) -> Iterator[None]:
         """Say which table cannot be read where lazy frames of `folders` are collected: only then are files opened.
@@ -267,12 +271,16 @@ class Lake:
         return {version: _changed_by(self.commit(folder, version) or {}) for version in versions}
 
 
+def _schema_of(table: DeltaTable) -> pl.Schema:
+    """That of a scan, without making one."""
+    return pl.Schema(table.schema().to_arrow())
+
+
 def _scan_days(table: DeltaTable, days: Days) -> pl.LazyFrame:
     """The files of some days alone: what it takes does not grow with the days that are there, as `scan_delta` does."""
-    rows = pl.scan_delta(table)
     if table.metadata().partition_columns != [DAY] or table.protocol().reader_features:
-        return rows.filter(pl.col(DAY).is_between(days.first, days.last))
-    schema = rows.collect_schema()
+        return pl.scan_delta(table).filter(pl.col(DAY).is_between(days.first, days.last))
+    schema = _schema_of(table)
     files = table.file_uris(file_pruning_predicate=f"{DAY} >= '{days.first}' AND {DAY} <= '{days.last}'")
     if not files:
         return schema.to_frame(eager=False)
