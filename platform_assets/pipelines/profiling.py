@@ -181,7 +181,7 @@ def _profiles_of(declaration: Table, rows: pl.DataFrame, stamps: Mapping[date, S
     told = pl.DataFrame(
         [(day, *stamp) for day, stamp in stamps.items()], schema={DAY: pl.Date(), **_OF_ROWS}, orient="row"
     )
-    return found.join(told, on=DAY).select(_SCHEMA.names()).sort(DAY, "column")
+    return found.lazy().join(told.lazy(), on=DAY).select(_SCHEMA.names()).sort(DAY, "column").collect()
 
 
 def _store(lake: Lake, catalogue: Catalogue, declaration: Table, made: pl.DataFrame, provenance: Provenance) -> None:
