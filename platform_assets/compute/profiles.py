@@ -162,10 +162,9 @@ def profile(
     Raises:
         ValueError: when rows have no day.
     """
-    schema = frame.lazy().collect_schema()
-    names = [name for name in (columns if columns is not None else schema.names()) if name != day]
-    wanted = frame.lazy().select([*names, *([day] if day else [])])
-    held = wanted.collect(engine="streaming") if isinstance(frame, pl.LazyFrame) else wanted.collect()
+    names = [name for name in (columns if columns is not None else frame.collect_schema().names()) if name != day]
+    wanted = [*names, *([day] if day else [])]
+    held = frame[wanted] if isinstance(frame, pl.DataFrame) else frame.select(wanted).collect(engine="streaming")
     if day is None:
         days = pl.Series("day", [None], dtype=pl.Date)
         firsts = np.array([0, len(held)], dtype=np.int64)
@@ -174,10 +173,11 @@ def profile(
             msg = f"profile: {held.get_column(day).null_count()} rows have no {day}; leave them out or give them one"
             raise ValueError(msg)
         held = held.sort(day)
-        counted = held.get_column(day).rle().struct.unnest()
-        days = counted.get_column("value").cast(pl.Date).alias("day")
-        firsts = np.concatenate([[0], np.cumsum(counted.get_column("len").to_numpy())]).astype(np.int64)
-    found = [_of_columns(held.select(alike), kind, days, firsts) for kind, alike in _alike(held.select(names))]
+        ordered = held.get_column(day)
+        _, ends, _ = runs(ordered.to_numpy(), np.array([0, len(held)], dtype=np.int64))
+        firsts = np.append(np.zeros(1, dtype=np.int64), ends)
+        days = ordered[firsts[:-1]].cast(pl.Date).alias("day")
+    found = [_of_columns(held[alike], kind, days, firsts) for kind, alike in _alike(held[names])]
     return _together(found).sort("day", "column")
 
 
@@ -282,7 +282,7 @@ def _of_columns(cells: pl.DataFrame, kind: Kind, days: pl.Series, firsts: Intege
     rows, nulls = np.diff(groups), _nulls_of(cells, firsts)
     found: dict[str, npt.NDArray[Any] | _Lists] = {"rows": rows, "nulls": nulls}
     if kind == "text":
-        texts = pl.concat(cells.select(pl.all().cast(pl.String)).get_columns(), rechunk=True)
+        texts = pl.concat([column.cast(pl.String) for column in cells.get_columns()])
         found |= _texts_of(texts, groups, np.flatnonzero(rows > nulls))
     elif kind != "other":
         found |= _numbers_of(numbers_of(cells).ravel(order="F"), groups, nulls)
@@ -292,8 +292,9 @@ def _of_columns(cells: pl.DataFrame, kind: Kind, days: pl.Series, firsts: Intege
 def _nulls_of(cells: pl.DataFrame, firsts: Integers) -> Integers:
     found = np.zeros((cells.width, len(firsts) - 1), dtype=np.int64)
     holed = [n for n, column in enumerate(cells.get_columns()) if column.null_count()]
-    for n, marks in zip(holed, cells[:, holed].select(pl.all().is_null()).get_columns(), strict=True):
-        found[n] = _sums(marks.to_numpy(), firsts)
+    if holed:
+        marks = cells[:, holed].select(pl.all().is_null())
+        found[holed] = [_sums(column.to_numpy(), firsts) for column in marks.get_columns()]
     return found.ravel()
 
 
@@ -340,9 +341,13 @@ def _numbers_of(numbers: Floats, firsts: Integers, nulls: Integers) -> dict[str,
 def _texts_of(cells: pl.Series, firsts: Integers, filled: Integers) -> dict[str, npt.NDArray[Any] | _Lists]:
     """The texts of each group: the most frequent first, those as frequent by the alphabet."""
     group = pl.Series("group", np.repeat(np.arange(len(firsts) - 1), np.diff(firsts)))
-    counted = pl.DataFrame([group, cells.alias("text")]).drop_nulls().group_by("group", "text").len(name="rows")
-    counted = counted.with_columns(pl.col("rows").cast(pl.Int64)).sort(
-        "group", "rows", "text", descending=[False, True, False]
+    counted = (
+        pl.LazyFrame([group, cells.alias("text")])
+        .drop_nulls()
+        .group_by("group", "text")
+        .agg(pl.len().cast(pl.Int64).alias("rows"))
+        .sort("group", "rows", "text", descending=[False, True, False])
+        .collect()
     )
     starts = np.searchsorted(counted.get_column("group").to_numpy(), np.arange(len(firsts)))
     distinct = np.diff(starts)
