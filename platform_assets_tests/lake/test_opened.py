@@ -7,6 +7,7 @@ import shutil
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import polars as pl
 import pytest
@@ -147,3 +148,31 @@ def test_no_commit_looks_for_old_entries_of_the_log(lake: Lake) -> None:
     for number in range(1, 22):
         put(Lake(lake.root), number, days=number)
     assert lake.commit(TABLE, 0) is not None
+
+
+def test_an_entry_is_not_read_by_who_wrote_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = Lake(tmp_path), Lake(tmp_path)
+    read: list[tuple[Lake, int]] = []
+    straight = Lake.files_added
+
+    def files_added(self: Lake, folder: str, version: int) -> dict[Path, dict[str, Any]] | None:
+        read.append((self, version))
+        return straight(self, folder, version)
+
+    monkeypatch.setattr(Lake, "files_added", files_added)
+    for number, by in enumerate([ours, ours, ours, theirs, ours, ours]):
+        first = DAY + timedelta(days=number)
+        entry = ledger.Entry(
+            asset="shop/a",
+            days=Days(first, first),
+            fingerprint="f",
+            inputs={},
+            version=number,
+            content_hash="h",
+            rows=1,
+            run_id="r",
+            recorded_at=datetime(2024, 1, 1, tzinfo=UTC),
+        )
+        ledger.record(by, entry)
+        assert ledger.made(ours, "shop/a") == {DAY + timedelta(days=known) for known in range(number + 1)}
+    assert [version for by, version in read if by is ours] == [3]
