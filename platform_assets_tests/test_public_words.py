@@ -216,7 +216,7 @@ PUBLIC: dict[ModuleType, set[str]] = {
     },
     delivered: {"Delivered", "in_turn"},
     repeated: {"Repeated", "Turns", "shifted", "later"},
-    opened: {"Opened", "stamp_of"},
+    opened: {"Opened", "is_checkpointed", "stamp_of"},
     advance: {"Made", "advance", "make"},
     readiness: {"can_run"},
     journal: {"Day", "Journal", "Memory", "PolicyDay"},

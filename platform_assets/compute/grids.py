@@ -233,7 +233,7 @@ def count_values(reference: pl.Series, current: pl.Series) -> tuple[Grid, tuple[
         grid = replace(grid, texts=texts)
         cells_of = [texts.search_sorted(texts_of).to_numpy() for texts_of in items]
     else:
-        numbers = [numbers_of(cells) for cells in (reference, current)]
+        numbers = [numbers_of(cells.to_frame())[:, 0] for cells in (reference, current)]
         known = [np.sort(values[np.isfinite(values)]) for values in numbers]
         ones = [runs(values, np.array([0, len(values)], dtype=np.int64)) for values in known]
         weights = [np.diff(ends, prepend=0) for _, ends, _ in ones]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from scipy import stats
 
+from platform_assets.compute import profiles
 from platform_assets.compute.content_hash import mix
 from platform_assets.compute.merging import merge
 from platform_assets.compute.profiles import PROFILES, TEXTS, Profile, each, profile
@@ -284,3 +286,23 @@ def test_it_can_be_a_delta_table(tmp_path: Path) -> None:
     read = pl.scan_delta(str(tmp_path / "profiles")).collect().sort("day", "column")
     assert DeltaTable(tmp_path / "profiles").version() == 0
     assert_frame_equal(read, parts, check_exact=True)
+
+
+@pytest.mark.parametrize("together", [1, 25])
+def test_columns_profiled_apart_are_those_profiled_together(together: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    dice = random.Random("together")
+    rows = pl.DataFrame(
+        {
+            "day": [date(2024, 1, 1 + dice.randrange(3)) for _ in range(10)],
+            **{
+                name: [dice.choice([None, 0.0, -0.0, 1.5, float("nan"), float("inf")]) for _ in range(10)]
+                for name in "abc"
+            },
+            **{name: [dice.choice([None, "x", "y"]) for _ in range(10)] for name in "de"},
+        }
+    )
+    at_once = profile(rows, day="day")
+    monkeypatch.setattr(profiles, "_TOGETHER", together)
+    assert_frame_equal(profile(rows, day="day"), at_once, check_exact=True)
+    alone = [profile(rows.select("day", name), day="day") for name in "abcde"]
+    assert_frame_equal(pl.concat(alone).sort("day", "column"), at_once, check_exact=True)
