@@ -146,7 +146,7 @@ def profile_a_year(root: Path, _: int) -> Distances:
 
 
 def merge_a_year(root: Path, _: int) -> Distances:
-    from platform_assets.compute.profiles import merge
+    from platform_assets.compute.merging import merge
 
     merge(pl.read_delta(str(root / "year_profiles")))
     return {}
@@ -154,7 +154,7 @@ def merge_a_year(root: Path, _: int) -> Distances:
 
 def drift_of_a_year(root: Path, _: int) -> Distances:
     from platform_assets.compute.drift import drift_over, fixed
-    from platform_assets.compute.profiles import merge
+    from platform_assets.compute.merging import merge
     from platform_assets.declarations.times import Days
 
     stored = pl.read_delta(str(root / "year_profiles"))
@@ -165,7 +165,7 @@ def drift_of_a_year(root: Path, _: int) -> Distances:
 
 def thresholds_of_a_year(root: Path, _: int) -> Distances:
     from platform_assets.compute.drift import drift_over
-    from platform_assets.compute.profiles import merge
+    from platform_assets.compute.merging import merge
     from platform_assets.compute.thresholds import held_out, learn
     from platform_assets.declarations.times import Days
 

@@ -8,7 +8,8 @@ addition. All counts are whole numbers: a day alone is measured as it is among m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -17,8 +18,18 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from platform_assets.compute.grids import STEPS, Counts, Grid, count_profiles, count_values, grids, places
-from platform_assets.compute.profiles import merge
+from platform_assets.compute.grids import (
+    NOTHING,
+    STEPS,
+    Counts,
+    Grid,
+    by_column,
+    count_profiles,
+    count_values,
+    grids,
+    places,
+)
+from platform_assets.compute.merging import merge
 from platform_assets.compute.summaries import Floats, Integers
 from platform_assets.declarations.times import ONE_DAY, Days
 
@@ -55,6 +66,7 @@ AT_LEAST = 50
 DRIFT = pl.Schema(
     {
         "day": pl.Date(),
+        "window": pl.Int64(),
         "column": pl.String(),
         "rows": pl.Int64(),
         "known": pl.Int64(),
@@ -63,8 +75,8 @@ DRIFT = pl.Schema(
         "error": pl.Float64(),
     }
 )
-"""`day` is the last of the current window, null where that was merged; `known` of its `rows` have a value. `error`: by
-how much kolmogorov_smirnov may differ from that of the rows; unseen may by twice that, and wasserstein by (error + 1/32)
+"""`day` is the last of the current window and `window` how many days that has, both null where it was merged; `known` of
+its `rows` have a value. `error`: by how much kolmogorov_smirnov may differ from that of the rows; unseen may by twice that, and wasserstein by (error + 1/32)
 of the range."""
 
 
@@ -112,15 +124,17 @@ def drift(
         at_least: fewer values than these, on either side, are too few to be measured.
 
     Returns:
-        A frame of `DRIFT` in order of day and column, for the columns that the reference has.
+        A frame of `DRIFT` in order of day, window and column, for the columns that the reference has.
     """
     whole = merge(reference)
-    parts = []
+    then, now = by_column(whole), by_column(current)
+    found = []
     for grid in grids(whole):
-        then, now = (profiles.filter(pl.col("column") == grid.column) for profiles in (whole, current))
-        was, is_now = count_profiles(grid, then), count_profiles(grid, now)
-        parts.append(_measured(grid, now.get_column("day"), was, is_now, bins=bins, at_least=at_least))
-    return pl.concat([DRIFT.to_frame(), *parts]).sort("day", "column")
+        ours = now.get(grid.column, NOTHING)
+        was, is_now = count_profiles(grid, then[grid.column]), count_profiles(grid, ours)
+        told = {"day": ours.days, "window": np.where(np.isnat(ours.days), np.nan, 1)}
+        found.append((grid.column, told | _measured(grid, was, is_now, bins=bins, at_least=at_least)))
+    return _together(found)
 
 
 def drift_over(
@@ -128,6 +142,7 @@ def drift_over(
     windows: Sequence[Against],
     *,
     grid: pl.DataFrame,
+    points: int | None = None,
     bins: int = BINS,
     at_least: int = AT_LEAST,
 ) -> pl.DataFrame:
@@ -135,49 +150,73 @@ def drift_over(
 
     Args:
         profiles: one for each day and column.
-        windows: what is compared with what; days without a profile count as days without rows.
+        windows: what is compared with what, of one length or of several; days without a profile count as days without
+            rows.
         grid: merged profiles of the columns, from a reference that stays the same while figures are to be compared.
-            With 256 points the differences of distribution functions are told to some 0.002.
+        points: how many points of them to compare at; by default all. With 256 the differences of distribution functions
+            are told to some 0.002.
         bins: as for `drift`.
         at_least: as for `drift`.
 
     Returns:
-        A frame of `DRIFT` in order of day and column, for the columns that the grid has.
+        A frame of `DRIFT` in order of day, window and column, for the columns that the grid has.
     """
     if not windows:
         return DRIFT.to_frame()
-    parts = []
-    last = pl.Series("day", [against.current.last for against in windows], dtype=pl.Date)
-    found: dict[tuple[date, ...], list[list[Integers]]] = {}
-    for where in grids(grid):
-        ours = profiles.filter(pl.col("column") == where.column).sort("day")
-        days = tuple(ours.get_column("day").to_list())
-        if days not in found:
-            sides = ([against.reference for against in windows], [(against.current,) for against in windows])
-            found[days] = [places(days, side) for side in sides]
-        was, is_now = count_profiles(where, ours).added(*found[days])
-        parts.append(_measured(where, last, was, is_now, bins=bins, at_least=at_least))
-    return pl.concat([DRIFT.to_frame(), *parts]).sort("day", "column")
+    current, references = [(against.current,) for against in windows], [against.reference for against in windows]
+    if len(set(references)) == 1:
+        references = references[:1]
+    ends = {
+        "day": np.array([against.current.last for against in windows], dtype="datetime64[D]"),
+        "window": np.array([len(against.current) for against in windows], dtype=np.float64),
+    }
+    held, found = by_column(profiles), []
+    places_of: dict[bytes, tuple[list[Integers], ...]] = {}
+    for where in grids(grid, points=points):
+        ours = held.get(where.column, NOTHING)
+        days = ours.days.tobytes()
+        if days not in places_of:
+            places_of[days] = places(ours.days, references), places(ours.days, current)
+        was, is_now = count_profiles(where, ours).added(*places_of[days])
+        found.append((where.column, ends | _measured(where, was, is_now, bins=bins, at_least=at_least)))
+    return _together(found)
 
 
 def exact_drift(reference: pl.Series, current: pl.Series, *, bins: int = BINS) -> dict[str, float | None]:
     """The measures of two columns from their values, without profiles; None where they mean nothing."""
     grid, (was, is_now) = count_values(reference, current)
-    found = _measured(grid, pl.Series("day", [None], dtype=pl.Date), was, is_now, bins=bins, at_least=1)
-    return {measure: found.get_column(measure)[0] for measure in MEASURES}
+    found = _measured(grid, was, is_now, bins=bins, at_least=1)
+    told = {measure: float(found[measure][0]) for measure in MEASURES if measure in found}
+    return {measure: None if math.isnan(told.get(measure, math.nan)) else told[measure] for measure in MEASURES}
 
 
 def _window(last: date, length: int) -> Days:
     return Days(last - (length - 1) * ONE_DAY, last)
 
 
-def _measured(grid: Grid, day: pl.Series, was: Counts, is_now: Counts, *, bins: int, at_least: int) -> pl.DataFrame:
+def _together(found: Sequence[tuple[str, Mapping[str, npt.NDArray[Any]]]]) -> pl.DataFrame:
+    """One frame of all columns, of what was found of each by field: null where NaN or not found."""
+    if not found:
+        return DRIFT.to_frame()
+    sizes = [len(told["day"]) for _, told in found]
+    laid: dict[str, Any] = {
+        "column": [column for (column, _), size in zip(found, sizes, strict=True) for _ in range(size)]
+    }
+    for name in DRIFT.names():
+        if name not in laid:
+            parts = [told.get(name, np.full(size, np.nan)) for (_, told), size in zip(found, sizes, strict=True)]
+            laid[name] = np.concatenate(parts)
+    ordered = {name: laid[name] for name in DRIFT.names()}
+    return pl.DataFrame(ordered, schema=DRIFT, nan_to_null=True).sort("day", "window", "column")
+
+
+def _measured(grid: Grid, was: Counts, is_now: Counts, *, bins: int, at_least: int) -> dict[str, npt.NDArray[Any]]:
+    """The fields of `DRIFT` that follow from what was counted, NaN where they mean nothing; those of no meaning are left out."""
     shape = is_now.known.shape
     enough = np.broadcast_to((was.known >= at_least) & (is_now.known >= at_least) & (was.known > 0), shape)
     asked = np.broadcast_to((was.rows >= at_least) & (is_now.rows >= at_least) & (was.rows > 0), shape)
     with np.errstate(divide="ignore", invalid="ignore"):
         gone = np.abs((1 - is_now.known / is_now.rows) - (1 - was.known / was.rows))
-        found: dict[str, Any] = {"missing": np.where(asked, gone, np.nan)}
         if grid.kind == "text":
             values = _texts_apart(was.cells, is_now.cells, bins)
         elif grid.kind in {"numeric", "boolean"} and len(grid.points):
@@ -187,17 +226,13 @@ def _measured(grid: Grid, day: pl.Series, was: Counts, is_now: Counts, *, bins: 
         gaps = np.minimum(was.cells / was.known[:, None], is_now.cells / is_now.known[:, None])[:, ::2]
         between = gaps.max(axis=1) if grid.texts is None else 0.0
         values["error"] = was.error / was.known + is_now.error / is_now.known + between
-    found |= {name: np.where(enough, value, np.nan) for name, value in values.items()}
-    given = {
-        "day": day,
-        "column": pl.Series([grid.column] * len(day), dtype=pl.String),
-        "rows": pl.Series(is_now.rows.astype(np.int64)),
-        "known": pl.Series(is_now.known.astype(np.int64)),
-        "too_few": pl.Series(~enough),
-        **{name: pl.Series(value, nan_to_null=True) for name, value in found.items()},
+    return {
+        "rows": is_now.rows,
+        "known": is_now.known,
+        "too_few": ~enough,
+        "missing": np.where(asked, gone, np.nan),
+        **{name: np.where(enough, value, np.nan) for name, value in values.items()},
     }
-    nothing = pl.Series([None] * len(day), dtype=pl.Float64)
-    return pl.DataFrame({name: given.get(name, nothing) for name in DRIFT.names()})
 
 
 def _numbers_apart(grid: Grid, was: Counts, is_now: Counts, bins: int) -> dict[str, Floats]:
@@ -236,9 +271,10 @@ def _edges(was: Counts, upto: Floats, bins: int) -> npt.NDArray[np.int64]:
     cells, points = was.cells.shape[1], upto[:, 1::2]
     low = np.argmax(was.cells > 0, axis=1)
     high = cells - np.argmax(was.cells[:, ::-1] > 0, axis=1)
-    inner = [(points * bins < share * was.known[:, None]).sum(axis=1) * 2 + 2 for share in range(1, bins)]
-    found = [np.zeros_like(low), low, *(np.minimum(edge, high) for edge in inner), high, np.full_like(low, cells)]
-    return np.stack(found, axis=1)
+    shares = np.arange(1, bins) * was.known[:, None]
+    inner = (points[:, None, :] * bins < shares[:, :, None]).sum(axis=2) * 2 + 2
+    inner = np.minimum(inner, high[:, None])
+    return np.column_stack([np.zeros_like(low), low, inner, high, np.full_like(low, cells)])
 
 
 def _between(upto: Floats, edges: npt.NDArray[np.int64]) -> Floats:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
+from platform_assets.compute.merging import flat
 from platform_assets.compute.profiles import kind_of, numbers_of
-from platform_assets.compute.summaries import Floats, Integers, runs
+from platform_assets.compute.summaries import Floats, Integers, runs, thin
 from platform_assets.declarations.times import Days
 
 STEPS = 65_536
@@ -46,6 +48,35 @@ class Grid:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Listed:
+    """The profiles of one column, in order of day, as arrays: the lists of all of them end to end.
+
+    Attributes:
+        kinds: those of the profiles.
+        days: NaT where several were merged.
+        rows: how many each profile is of, and `known` how many of them have a value.
+        known: see `rows`.
+        error: that of each profile.
+        values: what is listed of numbers, and `texts` of texts.
+        texts: see `values`.
+        weights: the rows of each that is listed.
+        owner: of which profile it is.
+        m2: that of each profile, NaN where it has none.
+    """
+
+    kinds: frozenset[str]
+    days: npt.NDArray[np.datetime64]
+    rows: Floats
+    known: Floats
+    error: Floats
+    values: Floats
+    texts: pl.Series
+    weights: Floats
+    owner: Integers
+    m2: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
 class Counts:
     """Rows by day or window (down) and cell (across), all whole numbers.
 
@@ -71,75 +102,106 @@ def _added(upto: Floats, places: Sequence[Integers]) -> Floats:
     return total
 
 
-def places(days: Sequence[date], windows: Sequence[tuple[Days, ...]]) -> list[Integers]:
+def places(days: npt.NDArray[np.datetime64], windows: Sequence[tuple[Days, ...]]) -> list[Integers]:
     """For the first run of days of all windows, the second and so on: where it begins and ends among `days`."""
-    known = np.array(days, dtype="datetime64[D]")
     found = []
     for number in range(max(len(window) for window in windows)):
         held = [window[number] if number < len(window) else None for window in windows]
         first = np.array([part.first if part else date.max for part in held], dtype="datetime64[D]")
         last = np.array([part.last if part else date.max for part in held], dtype="datetime64[D]")
-        found.append(np.array([np.searchsorted(known, first), np.searchsorted(known, last, side="right")]))
+        found.append(np.array([np.searchsorted(days, first), np.searchsorted(days, last, side="right")]))
     return found
 
 
-def grids(whole: pl.DataFrame) -> Iterator[Grid]:
-    """The grid of each merged profile: its points and some at equal distances, or its texts."""
-    for row in whole.iter_rows(named=True):
-        points = np.array(row["values"], dtype=np.float64)
-        if len(points) > 1:
-            points = np.union1d(points, np.linspace(points[0], points[-1], _EVEN + 1))
-        known = row["rows"] - row["nulls"] - row["nans"] - row["infinities"]
+def by_column(profiles: pl.DataFrame) -> dict[str, Listed]:
+    """The profiles of each column. All lists are laid flat at once: a column at a time costs more than what it holds."""
+    ordered = profiles.sort("column", "day")
+    runs_of = ordered.get_column("column").rle().struct.unnest()
+    ends = np.cumsum(runs_of.get_column("len").to_numpy()).tolist()
+    rows, nulls, nans, infinities, error = (
+        ordered.get_column(name).to_numpy() for name in ("rows", "nulls", "nans", "infinities", "error")
+    )
+    known = rows - nulls - nans - infinities
+    days = ordered.get_column("day").to_numpy().astype("datetime64[D]")
+    kinds, m2 = ordered.get_column("kind").to_list(), ordered.get_column("m2").to_numpy()
+    values, texts, weights = (flat(ordered.get_column(name)) for name in ("values", "texts", "counts"))
+    found, start = {}, 0
+    for column, end in zip(runs_of.get_column("value").to_list(), ends, strict=True):
+        numbers, words, every = (slice(upto[start], upto[end]) for _, upto in (values, texts, weights))
+        found[column] = Listed(
+            kinds=frozenset(kinds[start:end]),
+            days=days[start:end],
+            rows=rows[start:end].astype(np.float64),
+            known=known[start:end].astype(np.float64),
+            error=error[start:end].astype(np.float64),
+            values=values[0][numbers].to_numpy(),
+            texts=texts[0][words],
+            weights=weights[0][every].to_numpy().astype(np.float64),
+            owner=np.repeat(np.arange(end - start), np.diff(weights[1][start : end + 1])),
+            m2=m2[start:end],
+        )
+        start = end
+    return found
+
+
+NOTHING = Listed(
+    kinds=frozenset(),
+    days=np.zeros(0, dtype="datetime64[D]"),
+    **{name: np.zeros(0) for name in ("rows", "known", "error", "values", "weights", "m2")},
+    texts=pl.Series(dtype=pl.String),
+    owner=np.zeros(0, dtype=np.int64),
+)
+"""A column of which there is no profile."""
+
+
+def grids(whole: pl.DataFrame, *, points: int | None = None) -> Iterator[Grid]:
+    """The grid of each merged profile: its points, at most so many, and some at equal distances, or its texts."""
+    for column, only in by_column(whole).items():
+        (kind,) = only.kinds
+        values = only.values
+        if points is not None:
+            ends, firsts = np.cumsum(only.weights).astype(np.int64), np.array([0, len(values)])
+            values = thin(values, ends, firsts, np.array([points]))[0] if len(values) else values
+        if len(values) > 1:
+            values = np.union1d(values, np.linspace(values[0], values[-1], _EVEN + 1))
         yield Grid(
-            column=row["column"],
-            kind=row["kind"],
-            points=points,
-            texts=pl.Series(row["texts"], dtype=pl.String).sort() if row["kind"] == "text" else None,
-            spread=(row["m2"] / known) ** 0.5 if row["m2"] is not None else None,
+            column=column,
+            kind=kind,
+            points=values,
+            texts=only.texts.sort() if kind == "text" else None,
+            spread=None if np.isnan(only.m2[0]) else float(only.m2[0] / only.known[0]) ** 0.5,
         )
 
 
-def count_profiles(grid: Grid, profiles: pl.DataFrame) -> Counts:
+def count_profiles(grid: Grid, profiles: Listed) -> Counts:
     """The rows of each profile in each cell.
 
     Raises:
         ValueError: when a profile is of another kind than the grid.
     """
-    others = set(profiles.get_column("kind")) - {grid.kind}
+    others = profiles.kinds - {grid.kind}
     if others:
-        msg = f"drift: column {grid.column!r} is {grid.kind} in the reference and {others.pop()} since; was it changed?"
+        msg = f"drift: column {grid.column!r} is {grid.kind} in the reference and {min(others)} since; was it changed?"
         raise ValueError(msg)
-    count = len(profiles)
-    listed = profiles.get_column("values" if grid.texts is None else "texts")
-    day = np.repeat(np.arange(count), listed.list.len().to_numpy())
-    full = listed.list.len() > 0
-    items = listed.filter(full).explode()
-    weights = profiles.get_column("counts").filter(full).explode().to_numpy().astype(np.float64)
-    known = (profiles["rows"] - profiles["nulls"] - profiles["nans"] - profiles["infinities"]).to_numpy()
-    size = len(grid.points)
+    count, size = len(profiles.rows), len(grid.points)
     rooms = np.zeros((count, size + 1))
     if grid.texts is None:
-        values = items.to_numpy()
+        values = profiles.values
         place = np.searchsorted(grid.points, values)
         at_point = grid.points[np.minimum(place, size - 1)] == values if size else np.zeros(len(values), dtype=np.bool_)
         cell = 2 * place + at_point
         gap = np.flatnonzero(~at_point)
-        room = np.rint(_rooms(grid, values[gap], place[gap]) * STEPS) * weights[gap]
-        rooms = _matrix(day[gap], place[gap], room, rooms.shape)
+        room = np.rint(_rooms(grid, values[gap], place[gap]) * STEPS) * profiles.weights[gap]
+        rooms = _matrix(profiles.owner[gap], place[gap], room, rooms.shape)
     else:
+        items = profiles.texts
         cell = grid.texts.search_sorted(items).to_numpy().astype(np.int64)
         held = grid.texts.gather(np.minimum(cell, len(grid.texts) - 1)) if len(grid.texts) else items.clear()
         cell = np.where((held == items).to_numpy(), cell, len(grid.texts)) if len(held) else np.zeros_like(cell)
-    cells = _matrix(day, cell, weights, (count, grid.cells))
+    cells = _matrix(profiles.owner, cell, profiles.weights, (count, grid.cells))
     if grid.texts is not None:
-        cells[:, -1] += known - cells.sum(axis=1)
-    return Counts(
-        rows=profiles["rows"].to_numpy().astype(np.float64),
-        known=known.astype(np.float64),
-        error=profiles["error"].to_numpy().astype(np.float64),
-        cells=cells,
-        rooms=rooms,
-    )
+        cells[:, -1] += profiles.known - cells.sum(axis=1)
+    return Counts(rows=profiles.rows, known=profiles.known, error=profiles.error, cells=cells, rooms=rooms)
 
 
 def _rooms(grid: Grid, values: Floats, place: Integers) -> Floats:
@@ -171,7 +233,7 @@ def count_values(reference: pl.Series, current: pl.Series) -> tuple[Grid, tuple[
         grid = replace(grid, texts=texts)
         cells_of = [texts.search_sorted(texts_of).to_numpy() for texts_of in items]
     else:
-        numbers = [numbers_of(cells) for cells in (reference, current)]
+        numbers = [numbers_of(cells.to_frame())[:, 0] for cells in (reference, current)]
         known = [np.sort(values[np.isfinite(values)]) for values in numbers]
         ones = [runs(values, np.array([0, len(values)], dtype=np.int64)) for values in known]
         weights = [np.diff(ends, prepend=0) for _, ends, _ in ones]

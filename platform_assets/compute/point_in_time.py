@@ -178,18 +178,18 @@ def _found(timelines: Timelines, group: Features, known: Known, boundary: Bounda
             else:
                 there = rows.get_column(column).is_not_null()
                 search.take_in(rows.filter(there), entity[there.to_numpy()])
-    found: dict[str, pl.Series] = {}
+    found: list[pl.DataFrame] = []
     for column, search in searches.items():
         number, age, rows = search.winners(aged=bool(group.age_column) or group.max_age is not None)
         wins = number >= 0
         if column is None and group.age_column:
-            found[group.age_column] = _where(wins, pl.Series(age).cast(pl.Duration("us")))
+            found.append(_where(wins, pl.Series(age).cast(pl.Duration("us"))).to_frame(group.age_column))
         if group.max_age is not None:
             wins &= age <= group.max_age // timedelta(microseconds=1)
         place = _where(wins, pl.Series(number.view(np.uint32)))
         names = [column] if column else () if group.last_non_null else group.values
-        found |= {name: rows.get_column(name).gather(place) for name in names}
-    return pl.DataFrame([series.alias(name) for name, series in found.items()])
+        found.append(rows.select(pl.col(names).gather(place)))
+    return pl.concat(found, how="horizontal")
 
 
 def _where(wins: npt.NDArray[np.bool_], found: pl.Series) -> pl.Series:

@@ -34,14 +34,15 @@ class Preparation:
         Raises:
             ModelError: naming the columns that are missing or are not numbers.
         """
-        missing = [name for name in self.inputs if name not in rows.columns]
+        held = rows.schema
+        missing = [name for name in self.inputs if name not in held]
         if missing:
             msg = f"the model needs the columns {', '.join(missing)}, which the rows lack; was one renamed?"
             raise ModelError(msg)
         wrong = [
-            f"{name} ({rows.schema[name]})"
+            f"{name} ({held[name]})"
             for name in self.inputs
-            if not (rows.schema[name] == pl.String if name in self.levels else _is_number(rows.schema[name]))
+            if not (held[name] == pl.String if name in self.levels else _is_number(held[name]))
         ]
         if wrong:
             msg = f"the model takes text for its categories and numbers for the rest, but was given {', '.join(wrong)}"
@@ -60,14 +61,11 @@ class Preparation:
         return Preparation(inputs=tuple(inputs), levels={name: tuple(known) for name, known in levels.items()})
 
     def _encoded(self, name: str) -> pl.Expr:
-        if name not in self.levels:
-            return pl.col(name).cast(pl.Float64).fill_null(float("nan"))
-        known = list(self.levels[name])
-        return (
-            pl.col(name)
-            .replace_strict(known, list(range(len(known))), default=None, return_dtype=pl.Float64)
-            .fill_null(float("nan"))
-        )
+        """The column as numbers, a level as its place among the known ones; null becomes NaN with the matrix."""
+        column = pl.col(name)
+        if name in self.levels:
+            column = column.cast(pl.Enum(self.levels[name]), strict=False).to_physical()
+        return column.cast(pl.Float64)
 
 
 def _is_number(dtype: pl.DataType) -> bool:

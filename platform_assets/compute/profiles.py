@@ -7,7 +7,7 @@ The same rows give the same profile, in any order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
@@ -19,15 +19,12 @@ import pyarrow as pa  # type: ignore[import-untyped]
 
 from platform_assets.compute.content_hash import text_words
 from platform_assets.compute.summaries import (
-    HASHES,
     Floats,
     Integers,
-    distinct_of,
     least_hashes,
     moments,
     number_words,
     points_for,
-    pooled,
     runs,
     thin,
 )
@@ -65,6 +62,8 @@ or with some text, may differ from what the lists say. The day is null where sev
 TEXTS = 128
 """The most texts that are listed, the most frequent first; a text that came once only if all are listed."""
 
+_TOGETHER = 1_000_000
+"""As many values of columns of one kind are laid end to end; of longer tables one column."""
 _MEASURED = ("minimum", "maximum", "mean", "m2", "m3", "m4")
 
 
@@ -160,10 +159,9 @@ def profile(
     Raises:
         ValueError: when rows have no day.
     """
-    schema = frame.lazy().collect_schema()
-    names = [name for name in (columns if columns is not None else schema.names()) if name != day]
-    wanted = frame.lazy().select([*names, *([day] if day else [])])
-    held = wanted.collect(engine="streaming") if isinstance(frame, pl.LazyFrame) else wanted.collect()
+    names = [name for name in (columns if columns is not None else frame.collect_schema().names()) if name != day]
+    wanted = [*names, *([day] if day else [])]
+    held = frame[wanted] if isinstance(frame, pl.DataFrame) else frame.select(wanted).collect(engine="streaming")
     if day is None:
         days = pl.Series("day", [None], dtype=pl.Date)
         firsts = np.array([0, len(held)], dtype=np.int64)
@@ -172,31 +170,12 @@ def profile(
             msg = f"profile: {held.get_column(day).null_count()} rows have no {day}; leave them out or give them one"
             raise ValueError(msg)
         held = held.sort(day)
-        counted = held.get_column(day).rle().struct.unnest()
-        days = counted.get_column("value").cast(pl.Date).alias("day")
-        firsts = np.concatenate([[0], np.cumsum(counted.get_column("len").to_numpy())]).astype(np.int64)
-    cells = [held.get_column(name) for name in names]
-    nulls = held.select(pl.col(c.name).is_null() for c in cells if c.null_count())
-    found = [_of_column(c, nulls.get_column(c.name) if c.name in nulls else None, days, firsts) for c in cells]
+        ordered = held.get_column(day)
+        _, ends, _ = runs(ordered.to_numpy(), np.array([0, len(held)], dtype=np.int64))
+        firsts = np.append(np.zeros(1, dtype=np.int64), ends)
+        days = ordered[firsts[:-1]].cast(pl.Date).alias("day")
+    found = [_of_columns(held[alike], kind, days, firsts) for kind, alike in _alike(held[names])]
     return _together(found).sort("day", "column")
-
-
-def merge(profiles: pl.DataFrame, *, points: int | None = None) -> pl.DataFrame:
-    """One profile per column of all its days, as near to the profile of all their rows as `error` says.
-
-    Args:
-        profiles: a frame of `PROFILES`.
-        points: how many to keep at most; by default `points_for(rows)`.
-
-    Everything but `distinct`, the points and the texts is that of the whole. Of the points, `error` is at most
-    the sum of the parts' and `rank_error_of(rows, points)`; of the texts, the parts' and the most frequent one that
-    found no room; for `distinct` see `distinct_of`.
-
-    Raises:
-        ValueError: when a column is of one kind on some days and of another on others.
-    """
-    ordered = pl.concat([PROFILES.to_frame(), profiles.select(PROFILES.names())]).sort("column", "day")
-    return _together([_merged(part, points) for _, part in ordered.group_by("column", maintain_order=True)])
 
 
 def each(profiles: pl.DataFrame) -> Iterator[Profile]:
@@ -215,14 +194,32 @@ def kind_of(dtype: pl.DataType) -> Kind:
     return "text" if isinstance(dtype, (pl.String, pl.Categorical, pl.Enum)) else "other"
 
 
-def numbers_of(cells: pl.Series) -> Floats:
-    """The cells of a column that is neither text nor `other` as numbers, NaN where null."""
-    if isinstance(cells.dtype, (pl.Date, pl.Datetime)):
+def numbers_of(cells: pl.DataFrame) -> npt.NDArray[np.float64]:
+    """The cells of columns that are neither text nor `other` as numbers, NaN where null: a column each, to be altered."""
+    found: Floats = cells.select(_as_numbers(name, dtype) for name, dtype in cells.schema.items()).to_numpy(
+        order="fortran", writable=True
+    )
+    return found
+
+
+def _as_numbers(name: str, dtype: pl.DataType) -> pl.Expr:
+    cells = pl.col(name)
+    if isinstance(dtype, (pl.Date, pl.Datetime)):
         cells = cells.cast(pl.Datetime("us")).dt.timestamp("us")
-    elif isinstance(cells.dtype, pl.Duration):
+    elif isinstance(dtype, pl.Duration):
         cells = cells.dt.total_microseconds()
-    numbers: Floats = cells.cast(pl.Float64).to_numpy()
-    return numbers
+    return cells.cast(pl.Float64)
+
+
+def _alike(cells: pl.DataFrame) -> Iterator[tuple[Kind, list[str]]]:
+    """Columns of one kind, as many at once as are not too many values: to look at one by one takes longer than they do."""
+    by_kind: dict[Kind, list[str]] = {}
+    for name, dtype in cells.schema.items():
+        kind = kind_of(dtype)
+        by_kind.setdefault(kind, []).append(name)
+    most = max(1, _TOGETHER // max(1, len(cells)))
+    for kind, names in by_kind.items():
+        yield from ((kind, names[first : first + most]) for first in range(0, len(names), most))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,27 +240,41 @@ class _Lists:
 
 @dataclass(frozen=True, kw_only=True)
 class _Found:
-    """What was found of one column: by field a number a row (NaN of a float for null), or lists.
+    """What was found of columns of one kind on some days, all days of the first column first.
 
-    A field that is left out is 0, null or an empty list.
+    By field a number a row (NaN of a float for null), or lists. A field that is left out is 0, null or an empty list.
     """
 
-    column: str
+    columns: Sequence[str]
     kind: Kind
     days: pl.Series
     fields: Mapping[str, npt.NDArray[Any] | _Lists]
 
+    def __len__(self) -> int:
+        return len(self.columns) * len(self.days)
 
-def _of_column(cells: pl.Series, are_null: pl.Series | None, days: pl.Series, firsts: Integers) -> _Found:
-    kind = kind_of(cells.dtype)
-    rows = np.diff(firsts)
-    nulls = np.zeros_like(rows) if are_null is None else _sums(are_null.to_numpy(), firsts)
+
+def _of_columns(cells: pl.DataFrame, kind: Kind, days: pl.Series, firsts: Integers) -> _Found:
+    """A group is a column on a day: the columns are laid end to end."""
+    count, length = cells.width, len(cells)
+    groups = np.append((np.arange(count)[:, np.newaxis] * length + firsts[:-1]).ravel(), count * length)
+    rows, nulls = np.diff(groups), _nulls_of(cells, firsts)
     found: dict[str, npt.NDArray[Any] | _Lists] = {"rows": rows, "nulls": nulls}
     if kind == "text":
-        found |= _texts_of(cells.cast(pl.String), firsts, np.flatnonzero(rows > nulls))
+        texts = pl.concat([column.cast(pl.String) for column in cells.get_columns()])
+        found |= _texts_of(texts, groups, np.flatnonzero(rows > nulls))
     elif kind != "other":
-        found |= _numbers_of(numbers_of(cells), firsts, nulls)
-    return _Found(column=cells.name, kind=kind, days=days, fields=found)
+        found |= _numbers_of(numbers_of(cells).ravel(order="F"), groups, nulls)
+    return _Found(columns=cells.columns, kind=kind, days=days, fields=found)
+
+
+def _nulls_of(cells: pl.DataFrame, firsts: Integers) -> Integers:
+    found = np.zeros((cells.width, len(firsts) - 1), dtype=np.int64)
+    holed = [n for n, column in enumerate(cells.get_columns()) if column.null_count()]
+    if holed:
+        marks = cells[:, holed].select(pl.all().is_null())
+        found[holed] = [_sums(column.to_numpy(), firsts) for column in marks.get_columns()]
+    return found.ravel()
 
 
 def _sums(marks: np.ndarray[Any, np.dtype[np.bool_]], firsts: Integers) -> Integers:
@@ -272,12 +283,11 @@ def _sums(marks: np.ndarray[Any, np.dtype[np.bool_]], firsts: Integers) -> Integ
 
 
 def _numbers_of(numbers: Floats, firsts: Integers, nulls: Integers) -> dict[str, npt.NDArray[Any] | _Lists]:
+    """What numbers are like, group by group; their order is altered."""
     missing, infinite = nulls, np.zeros_like(nulls)
     with np.errstate(over="ignore", invalid="ignore"):
         plain = bool(np.isfinite(numbers.sum()))
-    if plain:
-        numbers = numbers.copy()
-    else:
+    if not plain:
         finite = np.isfinite(numbers)
         missing, infinite = _sums(np.isnan(numbers), firsts), _sums(np.isinf(numbers), firsts)
         numbers = numbers[finite]
@@ -308,23 +318,27 @@ def _numbers_of(numbers: Floats, firsts: Integers, nulls: Integers) -> dict[str,
 
 
 def _texts_of(cells: pl.Series, firsts: Integers, filled: Integers) -> dict[str, npt.NDArray[Any] | _Lists]:
-    """The texts of each day: the most frequent first, those as frequent by the alphabet."""
+    """The texts of each group: the most frequent first, those as frequent by the alphabet."""
     group = pl.Series("group", np.repeat(np.arange(len(firsts) - 1), np.diff(firsts)))
-    counted = pl.DataFrame([group, cells.alias("text")]).drop_nulls().group_by("group", "text").len(name="rows")
-    counted = counted.with_columns(pl.col("rows").cast(pl.Int64)).sort(
-        "group", "rows", "text", descending=[False, True, False]
+    counted = (
+        pl.LazyFrame([group, cells.alias("text")])
+        .drop_nulls()
+        .group_by("group", "text")
+        .agg(pl.len().cast(pl.Int64).alias("rows"))
+        .sort("group", "rows", "text", descending=[False, True, False])
+        .collect()
     )
     starts = np.searchsorted(counted.get_column("group").to_numpy(), np.arange(len(firsts)))
     distinct = np.diff(starts)
     lengths, error = np.zeros((2, len(distinct)), dtype=np.int64)
     hashes: list[Integers | None] = [None] * len(distinct)
     parts = [counted.clear()]
-    for day in filled:
-        ours = counted.slice(starts[day], distinct[day])
-        listed, error[day] = _listed(ours)
+    for full in filled:
+        ours = counted.slice(starts[full], distinct[full])
+        listed, error[full] = _listed(ours)
         if len(listed) < len(ours):
-            hashes[day] = least_hashes(text_words(ours.get_column("text")))
-        lengths[day] = len(listed)
+            hashes[full] = least_hashes(text_words(ours.get_column("text")))
+        lengths[full] = len(listed)
         parts.append(listed)
     kept = pl.concat(parts)
     return {
@@ -344,99 +358,14 @@ def _listed(counted: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     return listed, int(counted.get_column("rows")[len(listed)])
 
 
-def _merged(parts: pl.DataFrame, points: int | None) -> _Found:
-    name = str(parts.get_column("column")[0])
-    kinds = parts.get_column("kind").unique().sort().to_list()
-    if len(kinds) > 1:
-        msg = f"merge: column {name!r} is {' on some days and '.join(kinds)} on others; merge the days of one kind"
-        raise ValueError(msg)
-    kind: Kind = kinds[0]
-    found: dict[str, npt.NDArray[Any] | _Lists] = {
-        count: np.array([parts.get_column(count).sum()]) for count in ("rows", "nulls", "nans", "infinities")
-    }
-    if kind == "text":
-        found |= _merged_texts(parts)
-    elif kind != "other":
-        found |= _merged_numbers(parts, points)
-    return _Found(column=name, kind=kind, days=pl.Series([None], dtype=pl.Date), fields=found)
-
-
-def _merged_numbers(parts: pl.DataFrame, most: int | None) -> dict[str, npt.NDArray[Any] | _Lists]:
-    parts = parts.filter(pl.col("mean").is_not_null())
-    values, counts = _flat(parts, "values").to_numpy(), _flat(parts, "counts").to_numpy()
-    order = np.argsort(values, kind="stable")
-    alike, ends, starts = runs(values[order], np.array([0, len(values)], dtype=np.int64))
-    upto = np.cumsum(counts[order])
-    before = upto[ends - 1] if len(ends) else upto
-    known = int(counts.sum())
-    points = points_for(np.array([known], dtype=np.int64)) if most is None else np.array([most], dtype=np.int64)
-    kept, merged, _, error = thin(alike, before, starts, points)
-    whole = len(alike) <= points[0] and parts.get_column("hashes").null_count() == len(parts)
-    distinct, hashes = len(alike), None
-    if not whole:
-        distinct, hashes = _distinct(parts, "values", lambda values: number_words(values.to_numpy()))
-    sizes = (parts["rows"] - parts["nulls"] - parts["nans"] - parts["infinities"]).to_numpy()
-    measured = pooled(sizes, parts.select("mean", "m2", "m3", "m4").to_numpy()) if known else [np.nan] * 4
-    extremes = (parts.get_column("minimum").min(), parts.get_column("maximum").max())
-    lengths = np.array([len(kept)])
-    return {
-        "distinct": np.array([distinct]),
-        "hashes": _Lists.of([hashes]),
-        **{
-            name: np.array([value], dtype=np.float64)
-            for name, value in zip(_MEASURED, (*extremes, *measured), strict=True)
-        },
-        "values": _Lists(flat=kept, lengths=lengths),
-        "counts": _Lists(flat=merged, lengths=lengths),
-        "error": np.array([int(parts.get_column("error").sum()) + int(error[0])]),
-    }
-
-
-def _merged_texts(parts: pl.DataFrame) -> dict[str, npt.NDArray[Any] | _Lists]:
-    counted = pl.DataFrame({"text": _flat(parts, "texts"), "rows": _flat(parts, "counts")}).group_by("text").sum()
-    counted = counted.sort("rows", "text", descending=[True, False])
-    listed, left_out = _listed(counted)
-    whole = len(listed) == len(counted) and parts.get_column("hashes").null_count() == len(parts)
-    distinct, hashes = len(counted), None
-    if not whole:
-        distinct, hashes = _distinct(parts, "texts", text_words)
-    lengths = np.array([len(listed)])
-    return {
-        "distinct": np.array([distinct]),
-        "hashes": _Lists.of([hashes]),
-        "texts": _Lists(flat=listed.get_column("text").to_list(), lengths=lengths),
-        "counts": _Lists(flat=listed.get_column("rows").to_numpy(), lengths=lengths),
-        "error": np.array([int(parts.get_column("error").sum()) + left_out]),
-    }
-
-
-def _distinct(parts: pl.DataFrame, listed: str, words: Callable[[pl.Series], Any]) -> tuple[int, Integers]:
-    """The distinct values of all parts: of those that list every value, from these."""
-    whole = _flat(parts.filter(pl.col("hashes").is_null()), listed).unique()
-    hashed = parts.get_column("hashes").drop_nulls()
-    flat, lengths = hashed.explode().to_numpy(), hashed.list.len().to_numpy()
-    found = np.split(flat, np.cumsum(lengths)[:-1]) if len(hashed) else []
-    count, hashes = distinct_of([*found, least_hashes(words(whole))])
-    if len(hashes) < HASHES:
-        return count, hashes
-    # Never fewer than any part has, nor more than all.
-    known = parts.get_column("distinct").to_list()
-    return min(max(count, *known), sum(known)), hashes
-
-
-def _flat(parts: pl.DataFrame, name: str) -> pl.Series:
-    lists = parts.get_column(name)
-    return lists.filter(lists.list.len() > 0).explode()
-
-
 def _together(found: Sequence[_Found]) -> pl.DataFrame:
     """One frame of all: a series a field, since a frame a column costs more than what it tells."""
     if not found:
         return PROFILES.to_frame()
     columns = [
-        pl.concat([one.days for one in found]).alias("day"),
-        _repeated("column", found, [one.column for one in found]),
-        _repeated("kind", found, [one.kind for one in found]),
+        pl.concat([one.days for one in found for _ in one.columns]).alias("day"),
+        _repeated("column", [(name, len(one.days)) for one in found for name in one.columns]),
+        _repeated("kind", [(one.kind, len(one)) for one in found]),
     ]
     columns += [
         _lists(name, dtype, found) if isinstance(dtype, pl.List) else _numbers(name, dtype, found)
@@ -446,15 +375,13 @@ def _together(found: Sequence[_Found]) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-def _repeated(name: str, found: Sequence[_Found], told: Sequence[str]) -> pl.Series:
-    return pl.Series(
-        name, [text for one, text in zip(found, told, strict=True) for _ in range(len(one.days))], dtype=pl.String
-    )
+def _repeated(name: str, told: Sequence[tuple[str, int]]) -> pl.Series:
+    return pl.Series(name, [text for text, times in told for _ in range(times)], dtype=pl.String)
 
 
 def _numbers(name: str, dtype: pl.DataType, found: Sequence[_Found]) -> pl.Series:
     nothing = np.nan if dtype == pl.Float64 else 0
-    parts = [one.fields.get(name, np.full(len(one.days), nothing)) for one in found]
+    parts = [one.fields.get(name, np.full(len(one), nothing)) for one in found]
     return pl.Series(name, np.concatenate(parts), nan_to_null=True).cast(dtype)  # type: ignore[arg-type]
 
 
@@ -463,7 +390,7 @@ def _lists(name: str, dtype: pl.List, found: Sequence[_Found]) -> pl.Series:
     nullable = name == "hashes"
     parts = []
     for one in found:
-        given, count = one.fields.get(name), len(one.days)
+        given, count = one.fields.get(name), len(one)
         zeros = np.zeros(count, dtype=np.int64)
         parts.append(given if isinstance(given, _Lists) else _Lists(flat=[], lengths=zeros, nulls=zeros == 0))
     offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(np.concatenate([p.lengths for p in parts]))])

@@ -14,6 +14,7 @@ that was seen than stated, and never below a difference that matters.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -118,21 +119,21 @@ def learn(
         raise ValueError(msg)
     columns = quiet.get_column("column").unique().sort().to_list()
     share = alarms_per_month / _DAYS_A_MONTH / max(len(columns) * len(measures), 1)
+    told = quiet.unpivot(measures, index=["day", "column"], variable_name="measure", value_name="value").drop_nulls()
+    by_measure = told.sort("value", "day").partition_by("column", "measure", as_dict=True)
     rows = []
-    for column in columns:
-        ours = quiet.filter(pl.col("column") == column)
-        for measure in measures:
-            told = ours.select("day", value=measure).drop_nulls().sort("value", "day")
-            if told.is_empty():
-                continue
-            values = told.get_column("value").to_numpy()
-            level = None
-            if len(values) >= FEWEST_WINDOWS:
-                highest = float(values[-1])
-                level = exceeded(values, share) * margin
-                level = max(min(level, beyond * highest if highest > 0 else level), floors.get(measure, -math.inf))
-            deaf = level is None or (measure not in _UNBOUNDED and level >= 1)
-            rows.append((column, measure, level, deaf, len(values), values[-1], told.get_column("day")[-1]))
+    for column, measure in itertools.product(columns, measures):
+        ours = by_measure.get((column, measure))
+        if ours is None:
+            continue
+        values = ours.get_column("value").to_numpy()
+        level = None
+        if len(values) >= FEWEST_WINDOWS:
+            highest = float(values[-1])
+            level = exceeded(values, share) * margin
+            level = max(min(level, beyond * highest if highest > 0 else level), floors.get(measure, -math.inf))
+        deaf = level is None or (measure not in _UNBOUNDED and level >= 1)
+        rows.append((column, measure, level, deaf, len(values), values[-1], ours.get_column("day")[-1]))
     if not any(row[2] is not None for row in rows):
         msg = f"thresholds: no column was measured in {FEWEST_WINDOWS} windows or more; take a longer reference"
         raise ValueError(msg)

@@ -48,9 +48,16 @@ class Timelines:
     """
 
     def __init__(self, spine: pl.DataFrame, on: Sequence[str], prediction_time: pl.Expr) -> None:
-        asked = spine.select(*on, prediction_time.to_physical().alias(_AT)).with_row_index(_QUESTION).drop_nulls()
+        asked = (
+            spine.lazy()
+            .select(*on, prediction_time.to_physical().alias(_AT))
+            .with_row_index(_QUESTION)
+            .drop_nulls()
+            .collect(engine="in-memory")
+        )
         self.length, self.on = len(spine), list(on)
         self._low, self._numbers, self.entities = self._numbered(asked)
+        self._named = self.entities.lazy().with_columns(pl.int_range(pl.len(), dtype=pl.Int32).alias(_ENTITY))
         at = asked.get_column(_AT).to_numpy()
         by_time = np.argsort(at)
         self.order = asked.get_column(_QUESTION).to_numpy()[by_time].astype(np.int32)
@@ -63,9 +70,8 @@ class Timelines:
     def number(self, rows: pl.DataFrame) -> npt.NDArray[np.int32]:
         """The number of each row's entity, -1 where nobody asks for it."""
         if self._numbers is None:
-            numbered = self.entities.with_columns(pl.int_range(pl.len(), dtype=pl.Int32).alias(_ENTITY))
-            found = rows.select(self.on).join(numbered, on=self.on, how="left", maintain_order="left")
-            return found.get_column(_ENTITY).fill_null(-1).to_numpy()
+            found = rows.lazy().select(self.on).join(self._named, on=self.on, how="left", maintain_order="left")
+            return found.select(pl.col(_ENTITY).fill_null(-1)).collect(engine="in-memory").to_series().to_numpy()
         keys = rows.get_column(self.on[0]).cast(pl.Int64)
         numbers = np.empty(len(rows), dtype=np.int32)
         steps(len(rows)).look_up(keys.fill_null(self._low - 1).to_numpy(), self._low, self._numbers, numbers)
@@ -135,7 +141,7 @@ class Search:
             count += more
         taken, slot = taken[:count], slot[:count].copy()
         # A frame without columns has no rows.
-        values = rows.select(self._values or [EVENT])[taken]
+        values = rows.select(pl.col(self._values or [EVENT]).gather(pl.Series(taken)))
         self._kept.append(_Kept(values=values, event=event[taken], known=known[taken], slot=slot))
         self._waiting += count
         if self._waiting > _ENOUGH_LOSERS + len(lines.at):

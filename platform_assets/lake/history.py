@@ -8,7 +8,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from platform_assets.compute.content_hash import content_hash
 from platform_assets.errors import TableError, WriteConflict
-from platform_assets.lake.tables import NEW_TABLE, Lake, explained
+from platform_assets.lake.tables import AFTER_COMMIT, NEW_TABLE, Lake, explained
 from platform_assets.lake.writes import Provenance
 
 
@@ -47,7 +47,14 @@ def add_rows(
                 return 0
             with lake.writing(table, version=seen) as there:
                 try:
-                    write_deltalake(there, rows, mode="append", commit_properties=properties, schema_mode="merge")
+                    write_deltalake(
+                        there,
+                        rows,
+                        mode="append",
+                        commit_properties=properties,
+                        post_commithook_properties=AFTER_COMMIT,
+                        schema_mode="merge",
+                    )
                 except CommitFailedError as error:
                     raise WriteConflict(faster) from error
                 return there.version()

@@ -18,6 +18,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -28,7 +29,7 @@ from platform_assets.declarations.names import LEDGER
 from platform_assets.declarations.times import INSTANT, Days, day_ranges
 from platform_assets.lake.damage import LOG
 from platform_assets.lake.opened import Stamp, stamp_of
-from platform_assets.lake.tables import ATTEMPTS, ENGINE_ERRORS, NEW_TABLE, Lake, explained
+from platform_assets.lake.tables import AFTER_COMMIT, ATTEMPTS, ENGINE_ERRORS, NEW_TABLE, Lake, explained
 
 _SCHEMA = pl.Schema(
     {
@@ -194,7 +195,7 @@ def record(lake: Lake, entry: Entry) -> None:
         path.mkdir(parents=True, exist_ok=True)
         for attempt in range(ATTEMPTS):
             try:
-                _append(lake, row)
+                _remember(lake, row, version=_append(lake, row))
             except CommitFailedError:
                 # Appends do not conflict, but the first ones do: each would create the table.
                 if attempt == ATTEMPTS - 1:
@@ -204,7 +205,8 @@ def record(lake: Lake, entry: Entry) -> None:
                 return
 
 
-def _append(lake: Lake, row: pl.DataFrame) -> None:
+def _append(lake: Lake, row: pl.DataFrame) -> int:
+    """Add a row, and give back the version that holds it."""
     there = lake.version(LEDGER)
     if there is None:
         write_deltalake(
@@ -215,15 +217,27 @@ def _append(lake: Lake, row: pl.DataFrame) -> None:
             description="What each materialization was made of",
             configuration=NEW_TABLE,
         )
-        return
+        return 0
     with lake.writing(LEDGER, version=there) as table:
         # A ledger that was begun without the newer columns gets them.
-        write_deltalake(table, row, mode="append", schema_mode="merge")
-        if table.version() % MERGED_EVERY == 0:
+        write_deltalake(table, row, mode="append", schema_mode="merge", post_commithook_properties=AFTER_COMMIT)
+        version = table.version()
+        if version % MERGED_EVERY == 0:
             # Each entry is a file, and each file is in the way of every further entry. The entry is in: whatever keeps
             # this from being done is no failure of it, and is met again by maintenance.
             with suppress(*ENGINE_ERRORS):
                 table.optimize.compact()
+        return version
+
+
+def _remember(lake: Lake, row: pl.DataFrame, *, version: int) -> None:
+    """What was just added need not be read again, unless others came in between: then all is read on as ever."""
+    table_id, log = lake.table_id(LEDGER), lake.path(LEDGER) / LOG
+    with lake.lock:
+        book = lake.remembered.get(LEDGER)
+        if isinstance(book, _Book) and book.version == version - 1 and book.is_of(table_id, log):
+            book.add(row)
+            book.version, book.stamp = version, stamp_of(log, version)
 
 
 def with_changes(lake: Lake, entry: Entry, *, folder: str) -> Entry:
@@ -265,6 +279,10 @@ class _Book:
     made: dict[str, set[date | None]] = field(default_factory=dict)
     told: dict[tuple[str, str], LastChanges] = field(default_factory=dict)
 
+    def is_of(self, table_id: str, log: Path) -> bool:
+        """Whether it was read of this table as it still is: neither set back nor made again."""
+        return (self.table_id, self.stamp) == (table_id, stamp_of(log, self.version))
+
     def rows(self, asset: str) -> pl.DataFrame:
         """The rows of an asset, newest first."""
         parts = self.parts.get(asset)
@@ -293,7 +311,7 @@ def _book(lake: Lake) -> _Book:
         if version is None:
             return _Book()
         table_id, log = lake.table_id(LEDGER), lake.path(LEDGER) / LOG
-        if not isinstance(book, _Book) or (book.table_id, book.stamp) != (table_id, stamp_of(log, book.version)):
+        if not isinstance(book, _Book) or not book.is_of(table_id, log):
             book = None  # set back, or made again
         added = None if book is None else _added(lake, book.version, version)
         if book is None or added is None:
@@ -334,14 +352,14 @@ def _with_all_columns(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _made(rows: pl.DataFrame) -> set[date | None]:
-    ranges = rows.select("first_day", "last_day").unique()
-    return {day for row in ranges.iter_rows(named=True) for day in _days(row) or (None,)}
+    ranges = set(zip(rows.get_column("first_day"), rows.get_column("last_day"), strict=True))
+    return {day for first, last in ranges for day in ((None,) if first is None else Days(first, last))}
 
 
 def _told(rows: pl.DataFrame) -> dict[str, LastChanges]:
     """By table what its entries tell of it; those that tell of the same version read it from the same commit."""
     found: dict[str, LastChanges] = {}
-    for table_id, version, changes in rows.select("table_id", "version", "changes").iter_rows():
+    for table_id, version, changes in rows[["table_id", "version", "changes"]].iter_rows():
         if table_id is not None:
             told = found.get(table_id, LastChanges(by_day={}))
             found[table_id] = _add_changes(told, _read_changes(changes or "{}"), until=version)

@@ -2,7 +2,8 @@
 
 Who reads a table shares the object, which stays at its version as long as anybody holds it: lazy frames look into it
 only when they are collected. One that nobody holds is moved on to the newest version, which reads the new entries of
-the log and none of the others. A writer, which moves its object on itself, takes one out and gives it back.
+the log and none of the others, up to the next checkpoint, from which it is opened anew: it carries all that it has
+read. A writer, which moves its object on itself, takes one out and gives it back.
 """
 
 from __future__ import annotations
@@ -57,7 +58,10 @@ class Opened:
             del kept
             if _is_held(table):
                 return None
+            since = table.version()
             table.update_incremental()
+            if any(is_checkpointed(log, version) for version in range(since + 1, table.version() + 1)):
+                return None
             self._keep(log, table)
             return table
 
@@ -91,6 +95,11 @@ def _is_held(table: DeltaTable) -> bool:
 
 def _entry(log: Path, version: int) -> Path:
     return log / f"{version:020}.json"
+
+
+def is_checkpointed(log: Path, version: int) -> bool:
+    """Whether a table can be read from a checkpoint of this version."""
+    return (log / f"{version:020}.checkpoint.parquet").exists()
 
 
 def stamp_of(log: Path, version: int) -> Stamp | None:

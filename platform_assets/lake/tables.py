@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import polars as pl
-from deltalake import DeltaTable
+from deltalake import DeltaTable, PostCommitHookProperties
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from platform_assets.declarations.names import DAY
@@ -30,7 +30,7 @@ from platform_assets.lake.damage import (
     say_files,
     was_named,
 )
-from platform_assets.lake.opened import Opened
+from platform_assets.lake.opened import Opened, is_checkpointed
 
 ENGINE_ERRORS = (DeltaError, OSError, pl.exceptions.ComputeError, pl.exceptions.PanicException)
 """What the engines raise when a table's files are not as they should be; Polars panics at a file cut short."""
@@ -49,6 +49,9 @@ NEW_TABLE: dict[str, str | None] = {
     "delta.checkpointInterval": "20",
 }
 """How every table is set up."""
+AFTER_COMMIT = PostCommitHookProperties(cleanup_expired_logs=False)
+"""What follows each commit: a checkpoint where one is due. The search for entries of the log that are too old would
+look at all of them, three times a commit, and find none: maintenance shortens the log."""
 _HARDLY_ANY = 65_536
 
 
@@ -107,13 +110,17 @@ class Lake:
     def writing(self, folder: str, *, version: int) -> Iterator[DeltaTable]:
         """A table object at a version for whoever moves it on; what it has become is what is read next.
 
+        But for one that has just made a checkpoint: it is opened anew from there, since an object carries every entry
+        of the log that it was moved on by, and each further commit pays for all of them.
+
         Raises:
             TableMissing, TableError: as `open`.
         """
         log = self.path(folder) / LOG
         table = self._opened.take(log, version) or self._open(folder, version)
         yield table
-        self._opened.give(log, table)
+        if not is_checkpointed(log, table.version()):
+            self._opened.give(log, table)
 
     def _open(self, folder: str, version: int | None) -> DeltaTable:
         path = self.path(folder)
@@ -161,6 +168,10 @@ class Lake:
         with explained(self.path(folder), "read"):
             table = self.open(folder, version=version)
             return pl.scan_delta(table) if days is None else _scan_days(table, days)
+
+    def schema(self, folder: str, *, version: int | None = None) -> pl.Schema:
+        """The columns of a table and their types, `day` among them, from the log alone."""
+        return _schema_of(self.open(folder, version=version))
 
     @contextmanager
     def reading(self, *folders: str) -> Iterator[None]:
@@ -260,12 +271,16 @@ class Lake:
         return {version: _changed_by(self.commit(folder, version) or {}) for version in versions}
 
 
+def _schema_of(table: DeltaTable) -> pl.Schema:
+    """That of a scan, without making one."""
+    return pl.Schema(table.schema().to_arrow())
+
+
 def _scan_days(table: DeltaTable, days: Days) -> pl.LazyFrame:
     """The files of some days alone: what it takes does not grow with the days that are there, as `scan_delta` does."""
-    rows = pl.scan_delta(table)
     if table.metadata().partition_columns != [DAY] or table.protocol().reader_features:
-        return rows.filter(pl.col(DAY).is_between(days.first, days.last))
-    schema = rows.collect_schema()
+        return pl.scan_delta(table).filter(pl.col(DAY).is_between(days.first, days.last))
+    schema = _schema_of(table)
     files = table.file_uris(file_pruning_predicate=f"{DAY} >= '{days.first}' AND {DAY} <= '{days.last}'")
     if not files:
         return schema.to_frame(eager=False)

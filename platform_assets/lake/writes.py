@@ -23,7 +23,15 @@ from platform_assets.declarations.declaration import Column
 from platform_assets.declarations.names import DAY
 from platform_assets.declarations.times import Days, day_ranges
 from platform_assets.errors import SchemaChanged, TableError, WriteConflict, WriteRefused
-from platform_assets.lake.tables import ATTEMPTS, ENGINE_ERRORS, NEW_TABLE, PARTITIONS_KEY, Lake, explained
+from platform_assets.lake.tables import (
+    AFTER_COMMIT,
+    ATTEMPTS,
+    ENGINE_ERRORS,
+    NEW_TABLE,
+    PARTITIONS_KEY,
+    Lake,
+    explained,
+)
 
 EMPTY, _UNREADABLE = "empty", "unreadable"
 """In place of a content hash: of a day without rows, and of one that cannot be read."""
@@ -39,13 +47,13 @@ class Provenance:
     inputs: Mapping[str, int]
 
     def metadata(self, ranges: Sequence[Days], digest: str) -> dict[str, str]:
-        """The commit's metadata: strings, as Delta stores them."""
+        """The commit's metadata: strings, as Delta stores them; without a content hash where nothing was compared."""
         return {
             "platform.asset": self.asset,
             "platform.fingerprint": self.fingerprint,
             "platform.run": self.run_id,
             "platform.inputs": json.dumps(dict(self.inputs), sort_keys=True),
-            "platform.content_hash": digest,
+            **({"platform.content_hash": digest} if digest else {}),
             PARTITIONS_KEY: json.dumps([[str(r.first), str(r.last)] for r in ranges]),
         }
 
@@ -59,7 +67,8 @@ class WritePlan:
         base: the version the plan was made against; None when the table is to be created.
         days: the days the write speaks for; None for a table without partitions.
         replace: the days whose content differs, as ranges; empty when there is nothing to do.
-        hashes: the content hash of every day (under None for a table without partitions).
+        hashes: the content hash of every day (under None for a table without partitions); none where nothing was
+            compared.
         rows: the number of rows of every day, likewise.
         writes: whether carrying it out makes a new version.
         new_columns: columns that the table does not have yet.
@@ -79,8 +88,8 @@ class WritePlan:
 
     @cached_property
     def digest(self) -> str:
-        """One hash over all days: the data version of the whole write."""
-        return digest_of(self.hashes)
+        """One hash over all days, the data version of the whole write; "" where nothing was compared."""
+        return digest_of(self.hashes) if self.hashes else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +101,7 @@ class Written:
 
 
 def plan_write(
-    lake: Lake, table: str, frame: pl.DataFrame, *, columns: Sequence[Column], days: Days | None
+    lake: Lake, table: str, frame: pl.DataFrame, *, columns: Sequence[Column], days: Days | None, compare: bool = True
 ) -> WritePlan:
     """Compare rows with what a table holds and decide what to replace.
 
@@ -102,20 +111,20 @@ def plan_write(
         frame: the rows, with the partition column `day` when `days` is given.
         columns: the declared columns without `day`.
         days: the days that `frame` speaks for, also those in which it has no rows.
+        compare: whether equal content is looked for. Whoever knows that all of it is new says no: nothing is read
+            and nothing hashed.
 
     Raises:
         WriteRefused: when rows lie outside `days`.
         SchemaChanged: when the write would change a type or drop a column under rows it does not rewrite.
     """
-    if days is not None:
-        _refuse_strangers(table, frame, days)
+    rows = _count_days(table, frame, days)
     base = lake.version(table)
-    fresh = _hash_days(frame, days)
-    rows = _count_days(frame, days)
+    fresh = _hash_days(frame, days) if compare else {}
+    whole = () if days is None else (days,)
     if base is None:
-        ranges = () if days is None else (days,)
-        return WritePlan(table=table, base=None, days=days, replace=ranges, hashes=fresh, rows=rows)
-    there = lake.scan(table, version=base).collect_schema()
+        return WritePlan(table=table, base=None, days=days, replace=whole, hashes=fresh, rows=rows)
+    there = lake.schema(table, version=base)
     _refuse_other_cut(lake, table, there, days)
     added, removed, retyped = _schema_changes(there, columns)
     if (removed or retyped) and days is not None and not lake.days(table, version=base) <= set(days):
@@ -128,13 +137,12 @@ def plan_write(
             "Materialize all of its days at once, or declare the new meaning under a new name"
         )
         raise SchemaChanged(msg)
-    if removed or retyped or added:
-        replace = (days,) if days is not None else ()
+    if removed or retyped or added or not compare:
         return WritePlan(
             table=table,
             base=base,
             days=days,
-            replace=replace,
+            replace=whole,
             hashes=fresh,
             rows=rows,
             new_columns=tuple(added),
@@ -162,8 +170,9 @@ def write(
     days: Days | None,
     provenance: Provenance,
     description: str = "",
+    compare: bool = True,
 ) -> Written:
-    """Replace exactly `days` of a table (all of it when None) by the rows of `frame`.
+    """Replace exactly `days` of a table (all of it when None) by the rows of `frame`; see `plan_write`.
 
     Retried a bounded number of times when another writer commits in between; a retry or a repetition
     leaves the same table as one write.
@@ -172,7 +181,7 @@ def write(
         TableError: naming the table, when it cannot be written; the table then is as it was.
     """
     for attempt in range(ATTEMPTS):
-        plan = plan_write(lake, table, frame, columns=columns, days=days)
+        plan = plan_write(lake, table, frame, columns=columns, days=days, compare=compare)
         if not plan.writes:
             return Written(version=plan.base or 0, plan=plan)
         try:
@@ -227,6 +236,7 @@ def _commit(
                 mode="overwrite",
                 schema_mode="overwrite",
                 commit_properties=exact,
+                post_commithook_properties=AFTER_COMMIT,
                 partition_by=[DAY] if partitioned else None,
             )
         else:
@@ -238,6 +248,7 @@ def _commit(
                 mode="overwrite",
                 predicate=predicate,
                 commit_properties=commit if partitioned else exact,
+                post_commithook_properties=AFTER_COMMIT,
                 schema_mode="merge" if plan.new_columns else None,
             )
         return table.version()
@@ -254,17 +265,6 @@ def _in_ranges(ranges: Sequence[Days]) -> pl.Expr:
 def _was_created_meanwhile(lake: Lake, plan: WritePlan, error: TableError) -> bool:
     """Whether a creation failed only because another writer created the table first."""
     return plan.base is None and isinstance(error.__cause__, DeltaError) and lake.version(plan.table) is not None
-
-
-def _refuse_strangers(table: str, frame: pl.DataFrame, days: Days) -> None:
-    strangers = frame.filter(~pl.col(DAY).is_between(days.first, days.last) | pl.col(DAY).is_null())
-    if len(strangers):
-        found = strangers.get_column(DAY).unique().sort().to_list()
-        msg = (
-            f"table {table}: {len(strangers)} rows lie on {', '.join(map(str, found[:5]))}, outside {days}, which "
-            "is all this write may replace"
-        )
-        raise WriteRefused(msg)
 
 
 def _refuse_other_cut(lake: Lake, table: str, schema: pl.Schema, days: Days | None) -> None:
@@ -292,10 +292,18 @@ def _hash_days(frame: pl.DataFrame, days: Days | None) -> dict[date | None, str]
     return {day: held.get(day, EMPTY) for day in days}
 
 
-def _count_days(frame: pl.DataFrame, days: Days | None) -> dict[date | None, int]:
+def _count_days(table: str, frame: pl.DataFrame, days: Days | None) -> dict[date | None, int]:
     if days is None:
         return {None: len(frame)}
     counted = dict(frame.group_by(DAY).len().iter_rows())
+    strangers = {day: count for day, count in counted.items() if day not in days}
+    if strangers:
+        found = sorted(strangers, key=lambda day: (day is not None, day))
+        msg = (
+            f"table {table}: {sum(strangers.values())} rows lie on {', '.join(map(str, found[:5]))}, outside {days}, "
+            "which is all this write may replace"
+        )
+        raise WriteRefused(msg)
     return {day: counted.get(day, 0) for day in days}
 
 

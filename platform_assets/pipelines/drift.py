@@ -17,7 +17,8 @@ from datetime import date
 import polars as pl
 
 from platform_assets.compute.drift import Against, drift_over, fixed, trailing, year_ago
-from platform_assets.compute.profiles import PROFILES, merge
+from platform_assets.compute.merging import merge
+from platform_assets.compute.profiles import PROFILES
 from platform_assets.compute.thresholds import held_out, learn
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.declaration import Column
@@ -128,14 +129,14 @@ def learn_thresholds(platform: Platform, catalogue: Catalogue, monitor: Monitor,
     known = pl.col("rows") - pl.col("nulls") - pl.col("nans") - pl.col("infinities")
     own_each = (pl.col("kind") == "text") & (2 * pl.col("distinct") > known)
     whole = whole.filter(~pl.col("column").is_in(list(monitor.skip)) & ~own_each)
-    grid = merge(whole, points=GRID_POINTS)
+    windows = [against for length in monitor.windows for against in _quiet_windows(monitor, length)]
+    quiet = drift_over(profiles, windows, grid=whole, points=GRID_POINTS, at_least=monitor.at_least)
+    budget = monitor.alarms_per_month / len(monitor.windows)
     parts = []
     for length in monitor.windows:
         try:
-            quiet = drift_over(profiles, _quiet_windows(monitor, length), grid=grid, at_least=monitor.at_least)
-            budget = monitor.alarms_per_month / len(monitor.windows)
             found = learn(
-                quiet,
+                quiet.filter(pl.col("window") == length),
                 alarms_per_month=budget,
                 measures=monitor.measures,
                 margin=monitor.margin,
@@ -244,16 +245,12 @@ def _profiles(
 
 def _measured(monitor: Monitor, days: Days, profiles: pl.DataFrame, learned: Learned) -> pl.DataFrame:
     """The drift of every window that ends on one of `days`."""
-    grid = merge(learned.reference, points=GRID_POINTS)
     held = profiles
     if not isinstance(monitor.reference, Trailing | SameSeason):
         reference = learned.reference.with_columns(pl.lit(_REFERENCE.first).alias(DAY))
         held = pl.concat([profiles, reference.select(PROFILES.names())])
-    parts = []
-    for length in monitor.windows:
-        found = drift_over(held, _windows(monitor, days, length), grid=grid, at_least=monitor.at_least)
-        parts.append(found.with_columns(pl.lit(length, pl.Int64).alias("window")))
-    return pl.concat(parts)
+    windows = [against for length in monitor.windows for against in _windows(monitor, days, length)]
+    return drift_over(held, windows, grid=learned.reference, points=GRID_POINTS, at_least=monitor.at_least)
 
 
 def _judged(monitor: Monitor, measured: pl.DataFrame, learned: Learned) -> pl.DataFrame:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
@@ -21,6 +23,9 @@ from platform_assets.pipelines.checks import SPINE_KEPT
 from platform_assets.pipelines.leaks import as_known_then, held, knows_no_future
 from platform_assets.pipelines.publish import contract_check, publish, quarantined, require_contract, set_aside
 from platform_assets.pipelines.run import CheckResult, Inputs, Materialization, Platform, Run
+
+if TYPE_CHECKING:
+    import duckdb
 
 _EVENT_TIME, _KNOWN_AT = "__event_time", "__known_at"
 _CORRECTED_AT, _TURN = "__corrected_at", "__turn"
@@ -103,30 +108,20 @@ def compute_features(
     def read(days: Days) -> dict[str, pl.LazyFrame]:
         return _slices(catalogue, group, inputs, days)
 
-    def compute(slices: Mapping[str, pl.LazyFrame], days: Days) -> pl.DataFrame:
-        window = group.partitions.window(days)
-        if group.transform is None:
-            return _produced(_run_sql(platform, group, slices), group.event_time, window).collect()
-        extra = {WINDOW_PARAMETER: window} if group.wants_window else {}
-        return _produced(group.transform(**slices, **extra), group.event_time, window).collect()
-
     # The check computes a day again from slices in memory: of a single day these, and these rows, are what it starts from.
     slices = held(read(days)) if len(days) == 1 else read(days)
-    rows = compute(slices, days)
-    verdict = require_contract(catalogue, group, rows, group.schema, policy="fail")
-    return publish(
-        platform,
-        catalogue,
-        group,
-        verdict.good,
-        days,
-        run,
-        inputs,
-        checks=[
-            contract_check(verdict, policy="fail"),
-            knows_no_future(catalogue, group, days, read, compute, alone=(slices, rows) if len(days) == 1 else None),
-        ],
-    )
+    # DuckDB takes longer to open than to answer.
+    with platform.connect() if group.transform is None else nullcontext() as connection:
+
+        def compute(slices: Mapping[str, pl.LazyFrame], days: Days) -> pl.DataFrame:
+            return _computed(group, slices, days, connection)
+
+        rows = compute(slices, days)
+        verdict = require_contract(catalogue, group, rows, group.schema, policy="fail")
+        alone = (slices, rows) if len(days) == 1 else None
+        no_future = knows_no_future(catalogue, group, days, read, compute, alone=alone)
+    checks = [contract_check(verdict, policy="fail"), no_future]
+    return publish(platform, catalogue, group, verdict.good, days, run, inputs, checks=checks)
 
 
 def compute_labels(platform: Platform, catalogue: Catalogue, label: Label, days: Days, run: Run) -> Materialization:
@@ -135,7 +130,7 @@ def compute_labels(platform: Platform, catalogue: Catalogue, label: Label, days:
     window = label.partitions.window(days)
     extra = {WINDOW_PARAMETER: window} if label.wants_window else {}
     found = label.transform(**_slices(catalogue, label, inputs, days), **extra)
-    rows = _produced(found, label.event_time, window).collect()
+    rows = _produced(found, label.event_time, window).collect(engine=_engine(days))
     verdict = require_contract(catalogue, label, rows, label.schema, policy="fail")
     return publish(
         platform, catalogue, label, verdict.good, days, run, inputs, checks=[contract_check(verdict, policy="fail")]
@@ -147,7 +142,7 @@ def compute_view(platform: Platform, catalogue: Catalogue, view: FeatureView, da
     inputs = Inputs.pin(platform, catalogue, view, days)
     window = view.partitions.window(days)
     spine = view.transform(**_slices(catalogue, view, inputs, days, names=view.spine_inputs))
-    rows = _produced(spine, view.event_time, window).collect()
+    rows = _produced(spine, view.event_time, window).collect(engine=_engine(days))
     verdict = require_contract(catalogue, view, rows, view.schema, policy="fail")
     joined = verdict.good.with_columns(view.prediction_time.expr().alias(PREDICTION_TIME))
     facts = slices_of_groups(view, inputs, days)
@@ -271,14 +266,37 @@ def _produced(rows: pl.LazyFrame, instant: str, window: Window) -> pl.LazyFrame:
     return rows.filter((pl.col(instant) >= window.start) & (pl.col(instant) < window.end) | pl.col(instant).is_null())
 
 
-def _run_sql(platform: Platform, group: FeatureGroup, slices: Mapping[str, pl.LazyFrame]) -> pl.LazyFrame:
-    with platform.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        for name, rows in slices.items():
-            connection.register(name, rows.collect().to_arrow())
-        found = connection.sql(group.sql or "").pl()
-        for name in slices:
-            connection.unregister(name)
+def _computed(
+    group: FeatureGroup,
+    slices: Mapping[str, pl.LazyFrame],
+    days: Days,
+    connection: duckdb.DuckDBPyConnection | None,
+) -> pl.DataFrame:
+    """A group's rows of `days`, by its function or by its SQL on the connection."""
+    window = group.partitions.window(days)
+    if group.transform is not None:
+        extra = {WINDOW_PARAMETER: window} if group.wants_window else {}
+        found = group.transform(**slices, **extra)
+    else:
+        assert connection is not None  # noqa: S101 - opened for every group of SQL
+        found = _run_sql(connection, group, slices)
+    return _produced(found, group.event_time, window).collect(engine=_engine(days))
+
+
+def _engine(days: Days) -> Literal["in-memory", "auto"]:
+    """What Polars computes with: for one day, setting up its streaming engine takes longer than the rows."""
+    return "in-memory" if len(days) == 1 else "auto"
+
+
+def _run_sql(
+    connection: duckdb.DuckDBPyConnection, group: FeatureGroup, slices: Mapping[str, pl.LazyFrame]
+) -> pl.LazyFrame:
+    connection.execute("SET TimeZone = 'UTC'")
+    for name, rows in slices.items():
+        connection.register(name, rows.collect().to_arrow())
+    found = connection.sql(group.sql or "").pl()
+    for name in slices:
+        connection.unregister(name)
     instants = [pl.col(c.name).cast(c.dtype) for c in group.columns if c.name in found.columns]
     try:
         return found.lazy().select(instants).collect().lazy()

@@ -164,11 +164,12 @@ def as_known_then(view: FeatureView, joined: pl.DataFrame, facts: Mapping[str, p
             )
             .join(wanted, left_on=keys, right_on=list(selection.spine_keys), how="semi")
             .collect(engine="streaming")
+            .lazy()
             .with_row_index("__fact")
         )
+        numbered = asked.lazy().with_row_index("__row")
         pairs = (
-            asked.with_row_index("__row")
-            .select("__row", PREDICTION_TIME, *selection.spine_keys)
+            numbered.select("__row", PREDICTION_TIME, *selection.spine_keys)
             .join(rows.select("__fact", "__event", "__known", *keys), left_on=list(selection.spine_keys), right_on=keys)
             .filter(pl.col("__event") <= pl.col(PREDICTION_TIME))
             .filter((pl.col("__known") <= pl.col(PREDICTION_TIME)) | (view.known == "since"))
@@ -178,12 +179,11 @@ def as_known_then(view: FeatureView, joined: pl.DataFrame, facts: Mapping[str, p
         fresh = newest.filter(pl.col(PREDICTION_TIME) - pl.col("__event") <= group.max_age)
         values = fresh.select("__row", "__fact").join(rows.select("__fact", *names), on="__fact").sort(*names)
         found = values.group_by("__row", maintain_order=True).last()
-        again = asked.with_row_index("__row").join(found, on="__row", how="left", maintain_order="left")
-        examined += len(again)
-        for name, column in names.items():
-            count = int(again.select(pl.col(name).ne_missing(pl.col(column)).sum()).item())
-            if count:
-                wrong[column] = count
+        again = numbered.join(found, on="__row", how="left", maintain_order="left")
+        differ = again.select(pl.col(name).ne_missing(pl.col(names[name])).sum().alias(names[name]) for name in names)
+        counted = differ.collect(engine="in-memory").row(0, named=True)
+        wrong |= {column: count for column, count in counted.items() if count}
+        examined += len(asked)
     how = "as known then" if view.known == "then" else "as corrected since"
     said = f"{len(sample):,} rows joined again by brute force, {how}, agree in all {len(view.feature_columns)} columns."
     if wrong:

@@ -81,9 +81,10 @@ def store_profiles(
         return
     table_id = lake.table_id(plan.table)
     replaced = {day for days in plan.replace for day in days} if plan.writes else set()
-    there = {day: (held, found) for day, (held, _, found) in _stamps(lake, catalogue, declaration, plan.days).items()}
-    lagging = {day for day in plan.days if day in replaced or there.get(day) != (table_id, plan.hashes[day])}
-    stamps = {day: (table_id, written.version, plan.hashes[day]) for day in lagging}
+    kept = set(plan.days) - replaced
+    there = _stamps(lake, catalogue, declaration, plan.days) if kept else {}
+    current = {day for day in kept & there.keys() if (there[day][0], there[day][2]) == (table_id, plan.hashes[day])}
+    stamps = {day: (table_id, written.version, plan.hashes[day]) for day in plan.days if day not in current}
     _store(lake, catalogue, declaration, _profiles_of(declaration, rows, stamps), provenance)
 
 
@@ -180,7 +181,7 @@ def _profiles_of(declaration: Table, rows: pl.DataFrame, stamps: Mapping[date, S
     told = pl.DataFrame(
         [(day, *stamp) for day, stamp in stamps.items()], schema={DAY: pl.Date(), **_OF_ROWS}, orient="row"
     )
-    return found.join(told, on=DAY).select(_SCHEMA.names()).sort(DAY, "column")
+    return found.lazy().join(told.lazy(), on=DAY).select(_SCHEMA.names()).sort(DAY, "column").collect()
 
 
 def _store(lake: Lake, catalogue: Catalogue, declaration: Table, made: pl.DataFrame, provenance: Provenance) -> None:
@@ -202,6 +203,7 @@ def _store(lake: Lake, catalogue: Catalogue, declaration: Table, made: pl.DataFr
         days=span,
         provenance=provenance,
         description=f"What the columns of {asset_name(catalogue.name, declaration.name)} were like, day by day",
+        compare=bool(between),  # else all is new: no profile was of this version
     )
 
 

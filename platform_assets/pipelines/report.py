@@ -8,8 +8,9 @@ from datetime import date, datetime
 
 import polars as pl
 
+from platform_assets.compute.merging import merge
 from platform_assets.compute.metrics import Performance
-from platform_assets.compute.profiles import Profile, each, merge
+from platform_assets.compute.profiles import Profile, each
 from platform_assets.declarations.catalogue import Catalogue, calendar
 from platform_assets.declarations.declaration import Declaration
 from platform_assets.declarations.models import Model, Outcomes

@@ -22,7 +22,8 @@ from platform_assets.compute.drift import (
     trailing,
     year_ago,
 )
-from platform_assets.compute.profiles import merge, profile
+from platform_assets.compute.merging import merge
+from platform_assets.compute.profiles import profile
 from platform_assets.declarations.times import Days
 from platform_assets_tests.compute.test_profiles import SHAPES, START, by_day, some_values
 from platform_assets_tests.reference.drift import is_value, naive_drift
@@ -213,6 +214,29 @@ def test_a_day_is_measured_alone_as_it_is_among_many() -> None:
         needed = parts.filter(pl.col("day").is_between(against.reference[0].first, against.current.last))
         alone = drift_over(needed, [against], grid=grid)
         assert_frame_equal(alone, among.filter(day=against.current.last), check_exact=True)
+
+
+def test_columns_and_windows_of_several_lengths_are_measured_together_as_each_alone() -> None:
+    parts = profile(shop(24).with_columns(late=pl.col("x") * 3, at=pl.col("day")), day="day")
+    parts = parts.filter((pl.col("column") != "late") | (pl.col("day") != day(17)))
+    grid = merge(parts.filter(pl.col("day") < day(9)), points=40)
+    lengths = {length: fixed(days(15, 23), days(0, 9), length=length) for length in (1, 3)}
+    together = drift_over(parts, [*lengths[1], *lengths[3]], grid=grid)
+    assert together["column"].n_unique() == 4
+    for (column,), own in grid.group_by("column"):
+        for length, windows in lengths.items():
+            alone = drift_over(parts.filter(pl.col("column") == column), windows, grid=own)
+            assert alone["window"].unique().to_list() == [length]
+            assert_frame_equal(together.filter(column=column, window=length), alone, check_exact=True)
+
+
+def test_a_grid_of_fewer_points_is_that_of_a_merged_profile_of_as_many() -> None:
+    rows = by_day([some_values(n, 300, "smooth") for n in range(20)]).with_columns(t=pl.col("x").cast(pl.String))
+    parts = profile(rows.with_columns(never=pl.lit(None, pl.Float64)), day="day")
+    whole, windows = merge(parts), trailing(days(10, 19), reference=10, length=2)
+    for points in (5, 50):
+        merged = drift_over(parts, windows, grid=merge(whole, points=points))
+        assert_frame_equal(drift_over(parts, windows, grid=whole, points=points), merged, check_exact=True)
 
 
 def test_days_without_profiles_are_too_few() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from scipy import stats
 
+from platform_assets.compute import profiles
 from platform_assets.compute.content_hash import mix
-from platform_assets.compute.profiles import PROFILES, TEXTS, Profile, each, merge, profile
+from platform_assets.compute.merging import merge
+from platform_assets.compute.profiles import PROFILES, TEXTS, Profile, each, profile
 from platform_assets.compute.summaries import distinct_of, least_hashes, moments, points_for, rank_error_of
 from platform_assets_tests.reference.profiles import finite, furthest, miscounted, naive_profile
 
@@ -110,6 +113,23 @@ def test_the_order_of_rows_and_of_days_does_not_matter(seed: int, shape: str) ->
     parts = profile(rows, day="day")
     assert_frame_equal(profile(mixed.lazy(), day="day"), parts, check_exact=True)
     assert_frame_equal(merge(parts.reverse()), merge(parts), check_exact=True)
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 10_000), shape=SHAPES, points=st.sampled_from([None, 5, 64]))
+def test_columns_are_merged_beside_others_as_each_alone(seed: int, shape: str, points: int | None) -> None:
+    rows = by_day([some_values(seed + n, size, shape) for n, size in enumerate((150, 1, 400))]).with_columns(
+        t=pl.col("x").cast(pl.String),
+        few=(pl.col("x") // 20).cast(pl.String),
+        own=pl.int_range(pl.len()).cast(pl.String),
+        shifted=pl.col("x") - 7,
+        never=pl.lit(None, pl.Float64),
+        many=pl.lit([1]),
+        at=pl.col("day"),
+    )
+    parts = profile(rows, day="day")
+    alone = [merge(part, points=points) for _, part in parts.group_by("column")]
+    assert_frame_equal(merge(parts, points=points), pl.concat(alone).sort("column"), check_exact=True)
 
 
 @settings(max_examples=20)
@@ -266,3 +286,23 @@ def test_it_can_be_a_delta_table(tmp_path: Path) -> None:
     read = pl.scan_delta(str(tmp_path / "profiles")).collect().sort("day", "column")
     assert DeltaTable(tmp_path / "profiles").version() == 0
     assert_frame_equal(read, parts, check_exact=True)
+
+
+@pytest.mark.parametrize("together", [1, 25])
+def test_columns_profiled_apart_are_those_profiled_together(together: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    dice = random.Random("together")
+    rows = pl.DataFrame(
+        {
+            "day": [date(2024, 1, 1 + dice.randrange(3)) for _ in range(10)],
+            **{
+                name: [dice.choice([None, 0.0, -0.0, 1.5, float("nan"), float("inf")]) for _ in range(10)]
+                for name in "abc"
+            },
+            **{name: [dice.choice([None, "x", "y"]) for _ in range(10)] for name in "de"},
+        }
+    )
+    at_once = profile(rows, day="day")
+    monkeypatch.setattr(profiles, "_TOGETHER", together)
+    assert_frame_equal(profile(rows, day="day"), at_once, check_exact=True)
+    alone = [profile(rows.select("day", name), day="day") for name in "abcde"]
+    assert_frame_equal(pl.concat(alone).sort("day", "column"), at_once, check_exact=True)

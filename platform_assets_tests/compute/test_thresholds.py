@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from platform_assets.compute.drift import MEASURES, Against, drift_over, fixed, trailing
-from platform_assets.compute.profiles import merge, profile
+from platform_assets.compute.merging import merge
+from platform_assets.compute.profiles import profile
 from platform_assets.compute.thresholds import ALARMING, ALARMS, THRESHOLDS, alarms, exceeded, held_out, learn
 from platform_assets.declarations.times import Days
 from platform_assets_tests.reference.thresholds import naive_exceeded

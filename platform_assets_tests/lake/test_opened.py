@@ -7,9 +7,11 @@ import shutil
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import polars as pl
 import pytest
+from deltalake import DeltaTable
 
 from platform_assets.declarations.declaration import Column
 from platform_assets.declarations.times import Days
@@ -119,3 +121,58 @@ def test_a_ledger_that_is_read_on_is_the_one_that_is_read_anew(tmp_path: Path) -
             for table_id in ("one", "two"):
                 found = ledger.last_changes(known, asset, table_id)
                 assert found == ledger.read(anew, [asset]).last_changes(asset, table_id)
+
+
+def test_a_table_is_opened_anew_from_each_checkpoint(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An object carries every entry of the log that it was moved on by: each commit would cost more than the last."""
+    opened: list[tuple[Lake, int]] = []
+
+    def open_anew(self: Lake, folder: str, version: int | None) -> DeltaTable:
+        table = straight(self, folder, version)
+        opened.append((self, table.version()))
+        return table
+
+    straight = Lake._open
+    monkeypatch.setattr(Lake, "_open", open_anew)
+    writer, reader = Lake(lake.root), Lake(lake.root)
+    for number in range(1, 44):
+        assert put(writer, number, days=number) == reader.version(TABLE) == number
+        assert numbers(reader) == list(range(number + 1))
+    assert [version for by, version in opened if by is writer] == [0, 19, 39]
+    assert [version for by, version in opened if by is reader] == [1, 19, 39]
+
+
+def test_no_commit_looks_for_old_entries_of_the_log(lake: Lake) -> None:
+    """To look takes longer the longer the log is, at each commit; maintenance shortens it."""
+    lake.open(TABLE).alter.set_table_properties({"delta.logRetentionDuration": "interval 0 seconds"})
+    for number in range(1, 22):
+        put(Lake(lake.root), number, days=number)
+    assert lake.commit(TABLE, 0) is not None
+
+
+def test_an_entry_is_not_read_by_who_wrote_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = Lake(tmp_path), Lake(tmp_path)
+    read: list[tuple[Lake, int]] = []
+    straight = Lake.files_added
+
+    def files_added(self: Lake, folder: str, version: int) -> dict[Path, dict[str, Any]] | None:
+        read.append((self, version))
+        return straight(self, folder, version)
+
+    monkeypatch.setattr(Lake, "files_added", files_added)
+    for number, by in enumerate([ours, ours, ours, theirs, ours, ours]):
+        first = DAY + timedelta(days=number)
+        entry = ledger.Entry(
+            asset="shop/a",
+            days=Days(first, first),
+            fingerprint="f",
+            inputs={},
+            version=number,
+            content_hash="h",
+            rows=1,
+            run_id="r",
+            recorded_at=datetime(2024, 1, 1, tzinfo=UTC),
+        )
+        ledger.record(by, entry)
+        assert ledger.made(ours, "shop/a") == {DAY + timedelta(days=known) for known in range(number + 1)}
+    assert [version for by, version in read if by is ours] == [3]

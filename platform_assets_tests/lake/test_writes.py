@@ -15,7 +15,7 @@ from platform_assets.compute.content_hash import content_hash
 from platform_assets.declarations.declaration import Column
 from platform_assets.errors import SchemaChanged, WriteRefused
 from platform_assets.lake.tables import Lake
-from platform_assets.lake.writes import plan_write
+from platform_assets.lake.writes import Provenance, plan_write, write
 from platform_assets_tests.lake.writers import COLUMNS, TABLE, day, days, held, put, rows
 
 THREE_DAYS = rows(("a", 1, 1), ("b", 2, 1), ("a", 3, 2), ("a", 4, 3))
@@ -227,3 +227,15 @@ def test_a_table_is_what_a_dictionary_of_days_would_be(tmp_path_factory: pytest.
         assert sorted(found, key=str) == sorted(
             ((k, v, day(n)) for part in model.values() for k, v, n in part), key=str
         )
+
+
+def test_what_is_known_to_be_new_is_written_without_a_look_at_what_is_there(lake: Lake) -> None:
+    put(lake, rows(("a", 1, 1), ("a", 2, 2)), days(1, 2))
+    for file in lake.path(TABLE).glob("day=2024-03-02/*.parquet"):
+        file.unlink()
+    provenance = Provenance(asset=TABLE, fingerprint="f00d", run_id="run-2", inputs={})
+    written = write(lake, TABLE, rows(("b", 3, 2)), columns=COLUMNS, days=days(2), provenance=provenance, compare=False)
+    assert (written.version, written.plan.hashes, written.plan.rows) == (1, {}, {day(2): 1})
+    assert "platform.content_hash" not in (lake.commit(TABLE, 1) or {})
+    assert lake.changes(TABLE, since=0, until=1) == {1: {day(2)}}
+    assert held(lake) == [("a", 1, day(1)), ("b", 3, day(2))]

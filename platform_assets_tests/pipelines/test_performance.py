@@ -236,7 +236,7 @@ def test_where_there_are_too_few_days_to_learn_from_nothing_is_scored(
 def test_of_a_version_that_is_gone_days_are_measured_and_the_check_says_so(
     there: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Registry, "is_there", lambda *_: False)
+    monkeypatch.setattr(Registry, "_version", lambda *_: None)
     made = make(there, "late_performance", on(CHANGED))
     found = whole(rows(there), CHANGED)
     assert found["log_loss"]["value"] is not None

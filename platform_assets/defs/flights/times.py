@@ -7,9 +7,11 @@ stays, so that the table's contract refuses that row and shows it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from functools import cache
 from types import MappingProxyType
-from typing import Final, Protocol, TypeVar
+from typing import Final
 
 import polars as pl
 
@@ -31,12 +33,6 @@ _MIDNIGHT_AT_THE_END = 2400
 _HOUR_MINUTES = 60
 _DAY_MINUTES = 24 * _HOUR_MINUTES
 _PUT_FORWARD = pl.duration(hours=1)
-
-Times = TypeVar("Times", pl.Expr, pl.Series)
-
-
-class _Convert(Protocol):
-    def __call__(self, times: Times, zone: str, /) -> Times: ...
 
 
 def calendar_day(*, year: pl.Expr, month: pl.Expr, day: pl.Expr) -> pl.Expr:
@@ -104,29 +100,35 @@ def _shows(wall: pl.Expr, digits: pl.Expr) -> pl.Expr:
     return minutes == minutes_after_midnight(digits) % _DAY_MINUTES
 
 
-def _to_instant(wall: Times, zone: str) -> Times:
+def _to_instant(wall: pl.Expr, zone: str) -> pl.Expr:
     return wall.dt.replace_time_zone(zone, ambiguous="null", non_existent="null").dt.convert_time_zone("UTC")
 
 
-def _to_wall(instant: Times, zone: str) -> Times:
+def _to_wall(instant: pl.Expr, zone: str) -> pl.Expr:
     return instant.dt.convert_time_zone(zone).dt.replace_time_zone(None)
 
 
-def _in_each_zone(convert: _Convert, times: pl.Expr, zone: pl.Expr | str, result: pl.Datetime) -> pl.Expr:
+def _in_each_zone(
+    convert: Callable[[pl.Expr, str], pl.Expr], times: pl.Expr, zone: pl.Expr | str, result: pl.Datetime
+) -> pl.Expr:
     """Apply `convert` zone by zone: Polars itself converts a column to one zone only."""
     if isinstance(zone, str):
         return convert(times, zone)
 
     def convert_batch(batch: pl.Series) -> pl.Series:
-        wanted, zones = batch.struct.field("times"), batch.struct.field("zone")
-        converted = pl.Series(batch.name, [None], dtype=result).new_from_index(0, len(batch))
-        for name in zones.drop_nulls().unique():
-            rows = (zones == name).arg_true()
-            try:
-                converted = converted.scatter(rows, convert(wanted.gather(rows), name))
-            except pl.exceptions.ComputeError:
-                continue  # No such zone: the one thing that these conversions refuse.
-        return converted
+        rows = batch.struct.unnest()
+        named = filter(_is_zone, rows.get_column("zone").drop_nulls().unique())
+        found = [pl.when(pl.col("zone") == name).then(convert(pl.col("times"), name)) for name in named]
+        return rows.with_columns(pl.coalesce(pl.lit(None, result), *found).alias(batch.name)).get_column(batch.name)
 
     columns = pl.struct(times.alias("times"), zone.alias("zone"))
     return columns.map_batches(convert_batch, return_dtype=result, is_elementwise=True)
+
+
+@cache
+def _is_zone(name: str) -> bool:
+    try:
+        pl.select(pl.lit(0).cast(INSTANT).dt.convert_time_zone(name))
+    except pl.exceptions.ComputeError:
+        return False
+    return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import polars as pl
@@ -61,14 +61,15 @@ def thresholds_of(
             kept = platform.lake.scan(folder).select(_KEPT.names()).collect()
     found, without, learned = [kept.clear()], [], kept
     for version in versions:
-        if not platform.registry.is_there(catalogue.name, model, version):
+        tags = platform.registry.tags(catalogue.name, model, version)
+        if not tags:
             without.append(f"version {version} of {registered_model(catalogue.name, model)} is no longer in MLflow")
             continue
-        basis = _basis(platform, catalogue, monitor, version)
+        basis = _basis(catalogue, monitor, version, tags)
         own = kept.filter(pl.col(_BASIS) == basis)
         if own.is_empty():
             try:
-                own = _learned(platform, catalogue, monitor, version, run)
+                own = _learned(platform, catalogue, monitor, version, tags, run)
             except (ModelError, TableError) as error:
                 without.append(f"version {version} of {registered_model(catalogue.name, model)}: {error}")
                 continue
@@ -88,26 +89,32 @@ def thresholds_of(
     return pl.concat(found).select(THRESHOLDS.names()), without
 
 
-def _basis(platform: Platform, catalogue: Catalogue, monitor: PerformanceMonitor, version: int) -> str:
+def _basis(catalogue: Catalogue, monitor: PerformanceMonitor, version: int, tags: Mapping[str, str]) -> str:
     """What thresholds follow from: the method, the monitor, and the version with the rows that it was made of."""
-    tags = platform.registry.tags(catalogue.name, monitor.of.predictions.model.name, version)
     made_of = [version, tags["content_hash"], tags["training_dataset_version"]]
     told = json.dumps([_METHOD, catalogue.fingerprints[monitor.name], *made_of])
     return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
 
 
 def _learned(
-    platform: Platform, catalogue: Catalogue, monitor: PerformanceMonitor, version: int, run: Run
+    platform: Platform,
+    catalogue: Catalogue,
+    monitor: PerformanceMonitor,
+    version: int,
+    tags: Mapping[str, str],
+    run: Run,
 ) -> pl.DataFrame:
-    asset, model = asset_name(catalogue.name, monitor.name), monitor.of.predictions.model
+    asset, training = asset_name(catalogue.name, monitor.name), monitor.training
     run.say(f"{asset}: learns from {monitor.learned_from} what is too much of version {version}")
-    loaded = platform.registry.load(catalogue.name, model.name, version)
-    kept = _rows(platform, catalogue, monitor, loaded)
-    measures, days = list(monitor.alarming), monitor.settled or _span(kept)
-    few = [window for window in monitor.windows if days is None or len(days) - window + 1 < FEWEST_WINDOWS]
-    if few:  # said before anything is scored: it would be scored, and said, every day
-        raise TableError(_too_few(asset, monitor, few[0], days))
-    rows = _scored(monitor, loaded, kept)
+    folder = table_folder(catalogue.name, training.name)
+    with platform.lake.reading(folder):
+        lying = _rows(platform, catalogue, monitor, tags)
+        measures, days = list(monitor.alarming), monitor.settled or _span(lying)
+        few = [window for window in monitor.windows if days is None or len(days) - window + 1 < FEWEST_WINDOWS]
+        if few:  # said before anything is read and scored: it would be, and said, every day
+            raise TableError(_too_few(asset, monitor, few[0], days))
+        kept = lying.collect().sort(training.view.keys)
+    rows = _scored(monitor, platform.registry.load(catalogue.name, monitor.of.predictions.model.name, version), kept)
     told: dict[int, list[dict[str, object]]] = {window: [] for window in monitor.windows}
     for cut in cuts(monitor, rows, days, first=days.first) if days is not None else ():
         judged = cut.judged(at_least=monitor.at_least)
@@ -144,22 +151,22 @@ def _too_few(asset: str, monitor: PerformanceMonitor, window: int, days: Days | 
     )
 
 
-def _rows(platform: Platform, catalogue: Catalogue, monitor: PerformanceMonitor, loaded: LoadedModel) -> pl.DataFrame:
-    """The part of its training dataset that a version is judged by."""
+def _rows(
+    platform: Platform, catalogue: Catalogue, monitor: PerformanceMonitor, tags: Mapping[str, str]
+) -> pl.LazyFrame:
+    """The part of its training dataset that a version is judged by, with the day of each row."""
     training = monitor.training
-    folder = table_folder(catalogue.name, training.name)
     kept = pl.col(SPLIT) == monitor.learned_from
     if monitor.learned_from == "report":
-        kept &= pl.col(PREDICTION_TIME) > datetime.fromisoformat(loaded.tags["learned_until"])
-    with platform.lake.reading(folder):
-        made_of = int(loaded.tags["training_dataset_version"])
-        rows = platform.lake.scan(folder, version=made_of).filter(kept).collect().sort(training.view.keys)
+        kept &= pl.col(PREDICTION_TIME) > datetime.fromisoformat(tags["learned_until"])
+    made_of = int(tags["training_dataset_version"])
+    rows = platform.lake.scan(table_folder(catalogue.name, training.name), version=made_of).filter(kept)
     return rows.with_columns(training.view.partitions.day_of(pl.col(training.view.event_time)).alias(DAY))
 
 
-def _span(rows: pl.DataFrame) -> Days | None:
-    days = rows.get_column(DAY)
-    return Days(days.min(), days.max()) if len(days) else None  # type: ignore[arg-type]
+def _span(rows: pl.LazyFrame) -> Days | None:
+    first, last = rows.select(pl.col(DAY).min().alias("first"), pl.col(DAY).max().alias("last")).collect().row(0)
+    return None if first is None else Days(first, last)
 
 
 def _scored(monitor: PerformanceMonitor, loaded: LoadedModel, rows: pl.DataFrame) -> pl.DataFrame:

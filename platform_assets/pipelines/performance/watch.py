@@ -107,14 +107,13 @@ def _measured(monitor: PerformanceMonitor, cut: Cut) -> list[dict[str, Any]]:
     """A row for each measure."""
     judged = cut.judged(at_least=monitor.at_least)
     bounds = {} if judged is None else _bounds(monitor, cut)
-    ordered = cut.rows.select(DAY, VERSION).unique().sort(DAY, VERSION).get_column(VERSION)
     shared = {
         DAY: cut.day,
         "window": cut.window,
         "sliced_by": cut.sliced_by,
         "slice": cut.slice,
         "rows": len(cut.rows),
-        "model_versions": ordered.unique(maintain_order=True).to_list(),
+        "model_versions": _versions(cut),
         "too_few": judged is None,
     }
     found = []
@@ -130,6 +129,14 @@ def _measured(monitor: PerformanceMonitor, cut: Cut) -> list[dict[str, Any]]:
         }
         found.append(shared | told)
     return found
+
+
+def _versions(cut: Cut) -> list[int]:
+    """The versions that predicted it, by the first day of each; rows are in order of day."""
+    found, first = np.unique(cut.rows.get_column(VERSION).to_numpy(), return_index=True)
+    days = cut.rows.get_column(DAY).to_physical().to_numpy()[first]
+    versions: list[int] = found[np.argsort(days, kind="stable")].tolist()
+    return versions
 
 
 def _bounds(monitor: PerformanceMonitor, cut: Cut) -> dict[str, Bounds | None]:

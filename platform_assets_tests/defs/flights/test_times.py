@@ -102,6 +102,13 @@ def test_days_have_24_hours_but_for_the_two_when_the_clocks_change() -> None:
     assert lengths["hours"].null_count() == 0
 
 
+@pytest.mark.parametrize("zone", [None, "Mars/Olympus"])
+def test_where_no_row_has_a_zone_every_row_stays_and_is_null(zone: str | None) -> None:
+    frame = pl.DataFrame({"wall": [datetime(2013, 1, 15, 13)] * 3, "zone": pl.Series([zone] * 3, dtype=pl.String)})
+    made = frame.with_columns(instant=instant_of(pl.col("wall"), zone=pl.col("zone")))
+    assert made.get_column("instant").to_list() == [None] * 3
+
+
 def test_each_row_is_read_on_its_own_clock_and_rows_keep_their_order() -> None:
     noon = datetime(2013, 7, 1, 12)
     zones = [LOS_ANGELES, None, PUERTO_RICO, "Mars/Olympus", PHOENIX, LOS_ANGELES]
