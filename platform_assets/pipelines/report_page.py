@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from importlib.resources import files
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,7 +37,8 @@ def headline(report: Report) -> str:
         columns = f"{count} column{'s' if count > 1 else ''}"
         return f"{columns} alarm on {report.days.last}, the longest since {first}."
     if report.incidents:
-        return f"Nothing alarms on {report.days.last}; {len(report.incidents)} incidents are over."
+        over = "1 incident is" if len(report.incidents) == 1 else f"{len(report.incidents)} incidents are"
+        return f"Nothing alarms on {report.days.last}; {over} over."
     if not report.heat:
         return "Nothing is watched yet in these days."
     return f"Nothing alarmed from {report.days}."
@@ -110,12 +112,25 @@ def _title(day: date, value: float, expected: Mapping[date, float]) -> str:
     return f"{day}: {value:.4f}{beside}"
 
 
-def bars(then: Profile, now: Profile) -> list[tuple[str, float, float]]:
-    """By step of a number, or by text, the share of values in the reference and now."""
+class Bar(NamedTuple):
+    """The share of the values in the reference and now that have a name, or lie from one number to another."""
+
+    name: str
+    then: float
+    now: float
+    until: str = ""
+
+
+def bars(then: Profile, now: Profile) -> list[Bar]:
+    """A bar for each text or truth, or for each step of a number."""
     if then.kind == "text":
         shares = [{t: c / max(p.known, 1) for t, c in zip(p.texts, p.counts, strict=True)} for p in (then, now)]
         names = sorted({*shares[0], *shares[1]}, key=lambda text: (-max(s.get(text, 0.0) for s in shares), text))
-        return [(name, shares[0].get(name, 0.0), shares[1].get(name, 0.0)) for name in names[:_TEXTS]]
+        return [Bar(name, shares[0].get(name, 0.0), shares[1].get(name, 0.0)) for name in names[:_TEXTS]]
+    if then.kind == "boolean":
+        false = [side.cdf(0.0) or 0.0 for side in (then, now)]
+        true = [1 - share if side.values else 0.0 for side, share in zip((then, now), false, strict=True)]
+        return [Bar("false", *false), Bar("true", *true)]
     sides = [side for side in (then, now) if side.values]
     if not sides:
         return []
@@ -128,7 +143,8 @@ def bars(then: Profile, now: Profile) -> list[tuple[str, float, float]]:
         if side.values:
             upto[0], upto[-1] = 0.0, 1.0
         heights.append(np.diff(upto))
-    return [(f"{edge:.4g}", float(a), float(b)) for edge, a, b in zip(edges, *heights, strict=False)]
+    ends = pairwise(f"{edge:.4g}" for edge in edges)
+    return [Bar(first, float(a), float(b), last) for (first, last), a, b in zip(ends, *heights, strict=True)]
 
 
 def _lines(report: Report) -> list[tuple[str, str, str]]:

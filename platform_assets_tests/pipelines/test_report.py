@@ -6,9 +6,13 @@ import re
 from datetime import date
 from pathlib import Path
 
+import polars as pl
+import pytest
+
+from platform_assets.compute.profiles import Profile, each, profile
 from platform_assets.declarations.times import Days
 from platform_assets.pipelines.report import report
-from platform_assets.pipelines.report_page import line, render
+from platform_assets.pipelines.report_page import bars, line, render
 from platform_assets.pipelines.timeline import CHECK_FAILED, Event
 from platform_assets_tests import monitored, shop
 
@@ -45,6 +49,19 @@ def test_a_line_has_gaps_where_there_is_no_value() -> None:
     assert drawn.count("<polyline") == 2
     assert drawn.count("<circle") == 4
     assert line({days[0]: None}, days=days) == ""
+
+
+def profiled(*values: object) -> Profile:
+    return next(each(profile(pl.DataFrame({"seen": values}))))
+
+
+def test_a_truth_has_two_bars_and_the_last_bar_of_a_number_ends_where_its_values_do() -> None:
+    truth = bars(profiled(False, False, False, True), profiled(True, True))
+    assert [(bar.name, bar.then, bar.now) for bar in truth] == [("false", 0.75, 0.0), ("true", 0.25, 1.0)]
+    numbers = bars(profiled(0.0, 1.0, 2.0), profiled(4.0, 6.0))
+    assert (numbers[0].name, numbers[-1].until) == ("0", "6")
+    assert sum(bar.then for bar in numbers) == pytest.approx(1.0)
+    assert numbers[-1].now == 0.5
 
 
 def test_what_was_to_be_expected_is_dashed_and_another_version_is_marked() -> None:
