@@ -188,7 +188,7 @@ PUBLIC: dict[ModuleType, set[str]] = {
     preparation: {"Preparation"},
     lake_tables: {"Lake", "explained"},
     retention: {"Retention"},
-    lake_retention: {"Upkeep", "Upkept", "plan_upkeep", "keep_up", "broken_versions"},
+    lake_retention: {"Upkeep", "Upkept", "plan_upkeep", "keep_up", "broken_versions", "shorten_log"},
     maintenance: {"Maintained", "plan_maintenance", "maintain", "needed_versions"},
     writes: {"write", "plan_write", "digest_of", "WritePlan", "Written", "Provenance"},
     damage: {

@@ -27,8 +27,10 @@ from deltalake.exceptions import CommitFailedError
 
 from platform_assets.declarations.names import LEDGER
 from platform_assets.declarations.times import INSTANT, Days, day_ranges
+from platform_assets.errors import TableError
 from platform_assets.lake.damage import LOG
 from platform_assets.lake.opened import Stamp, stamp_of
+from platform_assets.lake.retention import shorten_log
 from platform_assets.lake.tables import AFTER_COMMIT, ATTEMPTS, ENGINE_ERRORS, NEW_TABLE, Lake, explained
 
 _SCHEMA = pl.Schema(
@@ -50,7 +52,8 @@ _SCHEMA = pl.Schema(
 )
 
 MERGED_EVERY = 500
-"""After so many versions the files of the ledger are merged, one for each asset: Sunday's maintenance may be far off."""
+"""After so many versions the files of the ledger are merged, one for each asset, and older versions leave its log: Sunday's
+maintenance may be far off."""
 
 Changed = Mapping[int, "set[date | None] | None"]
 """By version the days that it changed, `{None}` for a table without days, None where nobody can say."""
@@ -222,12 +225,17 @@ def _append(lake: Lake, row: pl.DataFrame) -> int:
         # A ledger that was begun without the newer columns gets them.
         write_deltalake(table, row, mode="append", schema_mode="merge", post_commithook_properties=AFTER_COMMIT)
         version = table.version()
-        if version % MERGED_EVERY == 0:
-            # Each entry is a file, and each file is in the way of every further entry. The entry is in: whatever keeps
-            # this from being done is no failure of it, and is met again by maintenance.
-            with suppress(*ENGINE_ERRORS):
-                table.optimize.compact()
-        return version
+        if version % MERGED_EVERY:
+            return version
+        # Each entry is a file and a version, and each of both is in the way of every further entry. The entry is in:
+        # whatever keeps this from being done is no failure of it, and is met again by maintenance.
+        with suppress(*ENGINE_ERRORS):
+            table.optimize.compact()
+    if version > MERGED_EVERY:
+        # A commit lists the whole log, twice. What older versions held is in the newest.
+        with suppress(TableError, *ENGINE_ERRORS):
+            shorten_log(lake, LEDGER, log_from=version - MERGED_EVERY)
+    return version
 
 
 def _remember(lake: Lake, row: pl.DataFrame, *, version: int) -> None:

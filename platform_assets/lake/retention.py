@@ -136,7 +136,7 @@ def plan_upkeep(
         merges=_merges(lake.open(table)),
         removes=removes,
         log_from=log_from,
-        log=tuple(sorted(name for name, version in entries.items() if version < log_from)),
+        log=_before(entries, log_from),
         checkpoint=newest - max(checkpoints, default=-1) > _COMMITS_BETWEEN_CHECKPOINTS,
     )
 
@@ -152,7 +152,9 @@ def keep_up(lake: Lake, upkeep: Upkeep, *, run_id: str) -> Upkept:
     path = lake.path(upkeep.table)
     with explained(path, "write"):
         merged = _merge(lake, upkeep, run_id)
-        _shorten_log(lake, upkeep)
+        if upkeep.checkpoint and not upkeep.log:
+            lake.open(upkeep.table).create_checkpoint()
+        _remove_log(lake, upkeep.table, upkeep.log, log_from=upkeep.log_from)
         listed = _files_of(lake.open(upkeep.table))
         gone = {name: size for name, size in upkeep.removes.items() if name not in listed}
         removed = {name: size for name, size in gone.items() if _remove(path / name)}
@@ -297,15 +299,27 @@ def _merge(lake: Lake, upkeep: Upkeep, run_id: str) -> int:
     return 0  # whoever writes so often is compacted another time
 
 
-def _shorten_log(lake: Lake, upkeep: Upkeep) -> None:
+def shorten_log(lake: Lake, table: str, *, log_from: int) -> None:
+    """Let the log of a table begin at a version: what lies before it can no longer be opened.
+
+    Raises:
+        TableError: when the log cannot be read.
+    """
+    _remove_log(lake, table, _before(_log_entries(lake.path(table)), log_from), log_from=log_from)
+
+
+def _before(entries: Mapping[str, int], version: int) -> tuple[str, ...]:
+    return tuple(sorted(name for name, own in entries.items() if own < version))
+
+
+def _remove_log(lake: Lake, table: str, names: Sequence[str], *, log_from: int) -> None:
     """Give the log a new beginning, and only then remove what lies before it, oldest first."""
-    if upkeep.log:
-        lake.open(upkeep.table, version=upkeep.log_from).create_checkpoint()
-    if upkeep.log or upkeep.checkpoint:
+    if names:
+        lake.open(table, version=log_from).create_checkpoint()
         # Last, so that readers are pointed to it and not to the older one.
-        lake.open(upkeep.table).create_checkpoint()
-    for name in upkeep.log:
-        _remove(lake.path(upkeep.table) / LOG / name)
+        lake.open(table).create_checkpoint()
+    for name in names:
+        _remove(lake.path(table) / LOG / name)
 
 
 def _remove(file: Path) -> bool:

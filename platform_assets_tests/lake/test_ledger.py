@@ -232,15 +232,42 @@ def test_one_reading_answers_for_all_assets_what_many_would(tmp_path: Path) -> N
 
 
 def test_files_of_the_ledger_are_merged_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By one lake that reads on, by others that write in between, and by one that reads anew."""
+    """By one lake that reads on, by others that write in between, by one that read long ago and by one that reads anew."""
     monkeypatch.setattr(ledger, "MERGED_EVERY", 7)
-    lake, made = Lake(tmp_path), []
+    lake, made, asleep = Lake(tmp_path), [], Lake(tmp_path)
     for number in range(40):
         made.append(entry(days(1, number % 5 + 1), number, version=number))
         ledger.record(Lake(tmp_path) if number % 3 == 0 else lake, made[-1])
         assert ledger.entries(lake, "shop/orders") == made[::-1]
+        if number == 4:
+            assert ledger.entries(asleep, "shop/orders") == made[::-1]
+    assert ledger.entries(asleep, "shop/orders") == made[::-1]
     assert ledger.entries(Lake(tmp_path), "shop/orders") == made[::-1]
     assert len(lake.open("ledger").file_uris()) <= 7
+    assert len(list((tmp_path / "ledger" / "_delta_log").glob("*.json"))) <= 2 * 7
+
+
+def test_an_entry_is_in_also_where_the_log_cannot_be_shortened_and_the_next_time_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(_: Path) -> None:
+        message = "Operation not permitted"
+        raise PermissionError(message)
+
+    monkeypatch.setattr(ledger, "MERGED_EVERY", 4)
+    lake, made = Lake(tmp_path), []
+    log = tmp_path / "ledger" / "_delta_log"
+    with monkeypatch.context() as hindered:
+        hindered.setattr(Path, "unlink", locked)
+        for number in range(10):
+            made.append(entry(days(1), number, version=number))
+            ledger.record(lake, made[-1])
+        assert len(list(log.glob("*.json"))) > 2 * 4
+    for number in range(10, 14):
+        made.append(entry(days(1), number, version=number))
+        ledger.record(Lake(tmp_path), made[-1])
+    assert len(list(log.glob("*.json"))) <= 2 * 4
+    assert ledger.entries(lake, "shop/orders") == made[::-1] == ledger.entries(Lake(tmp_path), "shop/orders")
 
 
 def test_an_entry_is_in_also_where_the_files_cannot_be_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
