@@ -76,8 +76,8 @@ DRIFT = pl.Schema(
     }
 )
 """`day` is the last of the current window and `window` how many days that has, both null where it was merged; `known` of
-its `rows` have a value. `error`: by how much kolmogorov_smirnov may differ from that of the rows; unseen may by twice that, and wasserstein by (error + 1/32)
-of the range."""
+its `rows` have a value. `error`: by how much kolmogorov_smirnov may differ from that of the rows; unseen may by twice
+that, and wasserstein by (error + 1/32) of the range."""
 
 
 @dataclass(frozen=True, kw_only=True)
