@@ -1,8 +1,9 @@
 """From days above a threshold to incidents: runs of days that somebody is told of once.
 
 A column drifts once it has been above a threshold on several days close together, in windows of whatever length;
-it drifts until it has been below all of them for some days (hysteresis: it takes more to begin than to last).
-Columns that begin within a week are one incident, named by its first day, for as long as any of them drifts; one that begins later is another, or a lasting drift would hide all that comes after it.
+it drifts until it has been below all of them for some days (hysteresis: it takes more to begin than to last). Columns
+that begin within a week are one incident, named by its first day, for as long as any of them drifts; one that begins
+later is another, or a lasting drift would hide all that comes after it.
 """
 
 from __future__ import annotations

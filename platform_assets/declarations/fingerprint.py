@@ -4,9 +4,9 @@ The fingerprint of a declaration covers the meaning of its function (its syntax 
 docstrings, comments and layout, and that of every function and class of the same package it names, with
 the constants it names), its schema's columns and rules, and every declared setting that reaches a value:
 keys, times, look-back. Owners, tags, descriptions and what may be late or stale are prose, and so are
-which columns of a landed file are a date or name an event, and which promotion chooses a champion,
-since predictions follow the champion itself. Of a declaration that another one refers to, only how it is read counts (keys, times, age limit): what it computes reaches
-the other through its table.
+which columns of a landed file are a date or name an event, and which promotion chooses a champion, since predictions
+follow the champion itself. Of a declaration that another one refers to, only how it is read counts (keys, times, age
+limit): what it computes reaches the other through its table.
 """
 
 from __future__ import annotations
