@@ -37,17 +37,20 @@ from platform_assets.pipelines.plots import picture_of_comparison
 from platform_assets.pipelines.run import CheckResult, Inputs, Materialization, Platform, Run, enter
 from platform_assets.pipelines.staleness import staleness
 from platform_assets.pipelines.timeline import as_table, timeline
-from platform_assets.pipelines.training.baselines import said_by_baselines
+from platform_assets.pipelines.training.baselines import CANDIDATES, read_candidates, said_by_baselines
 from platform_assets.registry.models import LoadedModel
+from platform_assets.registry.versions import ModelName, document, find_version
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Scored:
-    """Both models on the same rows."""
+    """Both models on the same rows, beside those that the challenger has learned from."""
 
     rows: pl.DataFrame
+    learned: pl.DataFrame
+    is_whole_report: bool
     truth: Floats
     challenger: Floats
     champion: Floats | None
@@ -146,7 +149,8 @@ def _judge(
         )
         return _Judged(verdict=EQUAL, reasons=reasons, table=pl.DataFrame())
     found = performance(scored.truth, scored.challenger)
-    reasons.append(_beats_baselines(promotion, rows, scored, found, run))
+    rivals = _rivals(platform, catalogue, promotion, challenger, scored, run)
+    reasons.append(_beats_baselines(rivals, found))
     compared = None
     days = scored.rows.select(dataset.view.partitions.day_of(pl.col(PREDICTION_TIME))).to_series()
     if scored.champion is not None:
@@ -189,7 +193,8 @@ def _score(
     """Both models' probabilities for the rows after both cutoffs, or why there are none."""
     models = [challenger, *([champion] if champion is not None else [])]
     until = max(datetime.fromisoformat(model.tags["learned_until"]) for model in models)
-    later = rows.filter((pl.col(SPLIT) == "report") & (pl.col(PREDICTION_TIME) > until))
+    report = pl.col(SPLIT) == "report"
+    later = rows.filter(report & (pl.col(PREDICTION_TIME) > until))
     if later.is_empty():
         return Reason(name="rows", passed=False, said=f"No row of report is later than {until:%Y-%m-%d %H:%M} UTC.")
     started = time.perf_counter()
@@ -200,7 +205,15 @@ def _score(
     except ModelError as error:
         return Reason(name="rows", passed=False, said=f"The champion cannot score these rows: {error}")
     truth = later.get_column(promotion.model.training.label.value).cast(pl.Float64).to_numpy()
-    return _Scored(rows=later, truth=truth, challenger=own, champion=other, microseconds=microseconds)
+    return _Scored(
+        rows=later,
+        learned=rows.filter(pl.col(SPLIT).is_in(["fit", "select"])),
+        is_whole_report=len(later) == rows.select(report.sum()).item(),
+        truth=truth,
+        challenger=own,
+        champion=other,
+        microseconds=microseconds,
+    )
 
 
 def _fresh(platform: Platform, catalogue: Catalogue, promotion: Promotion, run: Run) -> Reason:
@@ -210,12 +223,9 @@ def _fresh(platform: Platform, catalogue: Catalogue, promotion: Promotion, run: 
     return Reason(name="up to date", passed=False, said=f"The model is stale: {', '.join(found.reasons)}.")
 
 
-def _beats_baselines(promotion: Promotion, rows: pl.DataFrame, scored: _Scored, found: Performance, run: Run) -> Reason:
-    learned = rows.filter(pl.col(SPLIT).is_in(["fit", "select"]))
-    said = said_by_baselines(promotion.model, learned, scored.rows, run=run)
-    rivals = {name: performance(scored.truth, probability) for name, probability in said.items()}
-    best, lowest = min(((name, r.log_loss) for name, r in rivals.items()), key=lambda pair: pair[1])
-    highest = max(rival.auc or 0.0 for rival in rivals.values())
+def _beats_baselines(rivals: pl.DataFrame, found: Performance) -> Reason:
+    best, lowest = rivals.sort("log_loss", maintain_order=True).select("candidate", "log_loss").row(0)
+    highest = max((auc for auc in rivals["auc"] if auc is not None), default=0.0)
     return Reason(
         name="baselines",
         passed=(found.auc or 0.0) > highest and found.log_loss < lowest,
@@ -223,6 +233,29 @@ def _beats_baselines(promotion: Promotion, rows: pl.DataFrame, scored: _Scored, 
         limit=lowest,
         said=f"Log loss {found.log_loss:.4f} against {lowest:.4f} of {best}; AUC {found.auc or 0:.4f} against "
         f"{highest:.4f} of the best baseline.",
+    )
+
+
+def _rivals(
+    platform: Platform, catalogue: Catalogue, promotion: Promotion, challenger: LoadedModel, scored: _Scored, run: Run
+) -> pl.DataFrame:
+    """How good each baseline is on the rows that were scored: as training has logged it, or fitted again.
+
+    What was logged holds where the rows are all of *report* and the model is declared as it was then.
+    """
+    model = promotion.model
+    if scored.is_whole_report and challenger.tags["fingerprint"] == catalogue.fingerprints[model.name]:
+        name = ModelName(catalogue=catalogue.name, model=model.name, which=challenger.version)
+        text = document(platform.registry, find_version(platform.registry, name).run_id, CANDIDATES)
+        logged = None if text is None else read_candidates(text, model)
+        if logged is not None and (logged["rows"] == len(scored.rows)).all():
+            return logged
+    said = said_by_baselines(model, scored.learned, scored.rows, run=run)
+    figures = [(name, performance(scored.truth, probability)) for name, probability in said.items()]
+    return pl.DataFrame(
+        [(name, found.auc, found.log_loss) for name, found in figures],
+        schema={"candidate": pl.String, "auc": pl.Float64, "log_loss": pl.Float64},
+        orient="row",
     )
 
 

@@ -15,12 +15,13 @@ from deltalake import write_deltalake
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.names import table_folder
 from platform_assets.errors import ModelError, TableMissing
-from platform_assets.pipelines import decisions
+from platform_assets.pipelines import decisions, promotion
 from platform_assets.pipelines.champions import promote_by_hand, promotion_for, reigns, roll_back
-from platform_assets.pipelines.decisions import Decision, History, history
+from platform_assets.pipelines.decisions import Decision, History, Reason, history
 from platform_assets.pipelines.materialize import materialize
 from platform_assets.pipelines.plan import plan
 from platform_assets.pipelines.run import Materialization, Platform
+from platform_assets.pipelines.training.baselines import read_candidates
 from platform_assets_tests import faults, shop
 from platform_assets_tests.faults import Stop
 
@@ -32,6 +33,12 @@ WEAK = shop.with_changed(
     learner=replace(LEARNER, rounds=2, parameters={**LEARNER.parameters, "learning_rate": 0.05}),
 )
 NEWEST = shop.with_changed("return_predictions", catalogue=shop.PROMOTING, champion="newest")
+LOGGED = """candidate,part,rows,auc,log_loss
+return_model,report,5,0.9,0.1
+the base rate,select,7,,0.6
+the base rate,report,5,,0.5
+averages by product,report,5,0.75,0.25
+"""
 HUMAN = shop.with_changed(NAME, catalogue=shop.PROMOTING, approval="human")
 
 
@@ -125,6 +132,35 @@ def test_the_figures_are_those_of_rows_that_neither_has_learned_from(better: Pla
     assert str(rows["prediction_time"].min()) > until
     said = {r.name: r.said for r in known(better).decisions[-1].reasons}
     assert said["rows"] == f"{len(rows):,} rows that neither has learned from."
+
+
+def test_the_baselines_are_as_good_as_training_has_logged_or_fitted_again(
+    better: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def baselines(there: Platform) -> Reason:
+        promote(there)
+        return next(reason for reason in known(there).decisions[-1].reasons if reason.name == "baselines")
+
+    shutil.copytree(better.lake.root.parent, tmp_path / "other")
+    other = shop.platform(tmp_path / "other")
+    with monkeypatch.context() as forbidden:
+        forbidden.delattr(promotion, "said_by_baselines")
+        read = baselines(better)
+    monkeypatch.setattr(promotion, "document", lambda *_: None)
+    assert baselines(other) == read
+
+
+def test_what_was_logged_of_other_rows_or_baselines_is_not_taken(
+    better: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = read_candidates(LOGGED, shop.return_model)
+    assert found is not None
+    assert found.rows() == [("the base rate", 5, None, 0.5), ("averages by product", 5, 0.75, 0.25)]
+    assert read_candidates(LOGGED, replace(shop.return_model, baselines={})) is None
+    monkeypatch.setattr(promotion, "document", lambda *_: LOGGED)
+    promote(better)
+    limits = {reason.name: reason.limit for reason in known(better).decisions[-1].reasons}
+    assert limits["baselines"] not in (0.25, 0.5), "it was fitted again: five rows are not those of report"
 
 
 def test_a_worse_challenger_leaves_the_champion(shop_copy: Platform) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import StringIO
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+CANDIDATES = "candidates.csv"
+"""The name of `Compared.table` among the files of a model's run."""
 CONFIDENCE = 0.95
 DRAWS = 400
 _BASE_RATE = "the base rate"
@@ -62,6 +65,18 @@ def compare_baselines(model: Model, fitted: FittedModel, on_report: npt.NDArray[
             if part == "report" and name != model.name:
                 found[name] = performance(truth, probability)
     return Compared(on_report=found, table=pl.DataFrame(rows))
+
+
+def read_candidates(text: str, model: Model) -> pl.DataFrame | None:
+    """The figures of each baseline on *report* from a `Compared.table` that was kept as text; None where they are not all there.
+
+    Returns:
+        A row for each: candidate, rows, auc (null where there was one outcome only) and log_loss.
+    """
+    schema = {"candidate": pl.String, "part": pl.String, "rows": pl.Int64, "auc": pl.Float64, "log_loss": pl.Float64}
+    kept = pl.read_csv(StringIO(text), columns=list(schema), schema_overrides=schema)
+    found = kept.filter((pl.col("part") == "report") & (pl.col("candidate") != model.name)).drop("part")
+    return found if set(found["candidate"]) == {_BASE_RATE, *model.baselines} else None
 
 
 def said_by_baselines(

@@ -14,7 +14,7 @@ from platform_assets.lake import ledger
 from platform_assets.pipelines.environment import environment
 from platform_assets.pipelines.manifest import manifest
 from platform_assets.pipelines.run import Inputs, Materialization, Platform, Run, enter
-from platform_assets.pipelines.training.baselines import compare_baselines
+from platform_assets.pipelines.training.baselines import CANDIDATES, compare_baselines
 from platform_assets.pipelines.training.card import model_card, with_origin_and_picture
 from platform_assets.pipelines.training.costs import (
     calibration_metrics,
@@ -96,7 +96,7 @@ def train(platform: Platform, catalogue: Catalogue, model: Model, run: Run) -> M
         documents={
             **documents(fitted, measured, explained, manifest=made_of, environment=environment(model)),
             **tuned.documents,
-            "candidates.csv": compared.table.write_csv(),
+            CANDIDATES: compared.table.write_csv(),
             "model_card.md": with_origin_and_picture(card, asset, made_of, drawn.get("calibration")),
         },
         tables=_tables_used(platform, model, made_of),

@@ -18,7 +18,7 @@ from platform_assets.declarations.times import Days
 from platform_assets.defs.flights.catalogue import CATALOGUE
 from platform_assets.lake.landing import Landing
 from platform_assets.lake.tables import Lake
-from platform_assets.pipelines.feature import _inside, _run_sql, compute_features
+from platform_assets.pipelines.feature import _computed, compute_features
 from platform_assets.pipelines.materialize import materialize
 from platform_assets.pipelines.run import Platform, Run
 from platform_assets.registry.models import Registry
@@ -104,7 +104,8 @@ def _compute(
     end: datetime,
     tamper: Callable[[pl.LazyFrame, pl.Expr], pl.LazyFrame],
 ) -> pl.DataFrame:
-    window = group.partitions.window(Days(date(2013, 6, 1), date(2013, 6, 2)))
+    days = Days(date(2013, 6, 1), date(2013, 6, 2))
+    window = group.partitions.window(days)
     assert (window.start, window.end) == (start, end)
     slices = {}
     for read in CATALOGUE.inputs(group):
@@ -115,7 +116,5 @@ def _compute(
         rows = platform.lake.scan(f"flights/{read.name}").drop("day")
         reached = rows.filter(pl.col(read.event_time) >= start - extent.back, pl.col(read.event_time) < end)
         slices[read.name] = tamper(reached, read.known_at.expr())
-    if group.transform is None:
-        return _inside(_run_sql(platform, group, slices), group.event_time, window).collect()
-    extra = {"window": window} if group.wants_window else {}
-    return _inside(group.transform(**slices, **extra), group.event_time, window).collect()
+    with platform.connect() as connection:
+        return _computed(group, slices, days, connection)
