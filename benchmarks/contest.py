@@ -44,6 +44,7 @@ class Contender:
         judged: whether its answer is compared with the truth.
         base: the contender that its processor time is told against; that of the contest when None.
         peer: whether it runs in the environment of `peers`; left out, and said so, where that is missing.
+        in_readme: whether the README tells of it; the folder of the results tells of everyone.
     """
 
     ready: Callable[[Path], Work]
@@ -51,6 +52,7 @@ class Contender:
     judged: bool = True
     base: str | None = None
     peer: bool = False
+    in_readme: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +102,7 @@ class Figures:
         against: the contender that it is told against.
         wrong: how wrong its answers are; None where nothing was compared.
         told: what else there is to say of its answer.
+        in_readme: whether the README tells of it.
     """
 
     contender: str
@@ -112,6 +115,7 @@ class Figures:
     against: str
     wrong: float | None
     told: Mapping[str, float]
+    in_readme: bool
 
 
 def hold(contest: Contest, *, size: str) -> list[Figures]:
@@ -149,6 +153,7 @@ def hold(contest: Contest, *, size: str) -> list[Figures]:
                 against=base,
                 wrong=None if wrong is None else max(f["wrong"] for f in each),
                 told=each[0].get("told", {}),
+                in_readme=contest.contenders[name].in_readme,
             )
         )
     return figures

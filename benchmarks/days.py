@@ -125,7 +125,7 @@ CONTEST = Contest(
         "a script (the floor), young": after("young", script),
         **{f"materialize, {age}": after(age, through_the_platform) for age in AGES},
     },
-    base="a script (the floor), young",
+    base="materialize, young",
     truth="a script (the floor), young",
     keep=keep,
     wrong=wrong,

@@ -176,7 +176,7 @@ def thresholds_of_a_year(root: Path, _: int) -> Distances:
     return {}
 
 
-def contender(compare: Compare, *, judged: bool = False, peer: bool = False) -> Contender:
+def contender(compare: Compare, *, judged: bool = False, peer: bool = False, in_readme: bool = True) -> Contender:
     """Do it once on a tenth of the rows, so that what is loaded on first use does not count."""
 
     def ready(root: Path) -> Work:
@@ -184,7 +184,7 @@ def contender(compare: Compare, *, judged: bool = False, peer: bool = False) -> 
         compare(root, rows // 10)
         return lambda: compare(root, rows)
 
-    return Contender(ready=ready, judged=judged, peer=peer)
+    return Contender(ready=ready, judged=judged, peer=peer, in_readme=in_readme)
 
 
 def keep(root: Path, found: Any) -> None:
@@ -214,10 +214,10 @@ CONTEST = Contest(
         "SciPy, call by call": contender(scipy_by_call, judged=True),
         "Evidently, DataDriftPreset": contender(evidently_s_preset, judged=True, peer=True),
         "NannyML, by column": contender(nannyml_by_column, judged=True, peer=True),
-        "a year: reading and profiling 365 days": contender(profile_a_year),
-        "a year: merging its profiles": contender(merge_a_year),
-        "a year: drift of every day": contender(drift_of_a_year),
-        "a year: learning the thresholds": contender(thresholds_of_a_year),
+        "a year: reading and profiling 365 days": contender(profile_a_year, in_readme=False),
+        "a year: merging its profiles": contender(merge_a_year, in_readme=False),
+        "a year: drift of every day": contender(drift_of_a_year, in_readme=False),
+        "a year: learning the thresholds": contender(thresholds_of_a_year, in_readme=False),
     },
     base="reading, profiling, comparing with what is stored",
     truth="exact, each column sorted once",

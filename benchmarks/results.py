@@ -25,19 +25,26 @@ def records(folder: Path = FOLDER) -> list[Record]:
 
 
 def section(found: Sequence[Record]) -> str:
-    """The README's section: the chart, of each work the contenders side by side, and in full where more is told."""
+    """The README's section: the chart, of each work who is told there, and in full where more is told."""
     if not found:
         return "Not measured yet: `make bench` does, and writes this section."
     head = (
         "`make bench` does each work in turn by the platform and by what one would use instead, on the same data, every "
-        "contender in a process of its own, and writes this section. Ratios are of processor time; all figures, with "
-        "spread and memory, are in [`benchmarks/results`](benchmarks/results/README.md)."
+        "contender in a process of its own, and writes this section. Ratios are of processor time; everyone, with "
+        "spread and memory, is in [`benchmarks/results`](benchmarks/results/README.md)."
     )
     chart = f"![Processor time of each contender, as a ratio, by work](benchmarks/results/{CHART})"
-    rows = [_row(record, f) for record in found for f in record["figures"] if f["contender"] != f["against"]]
-    table = ["| work | | processor time | wrong |", "|---|---|---|---:|", *rows]
+    rows = []
+    for record in found:
+        rows.append(f"| **{record['work'].partition(', median of')[0]}** | | |")
+        rows += [_row(record, f) for f in _in_readme(record) if f["contender"] != f["against"]]
+    table = ["| | processor time | wrong |", "|---|---|---:|", *rows]
     whole = [as_markdown(record) for record in found if any(f.get("told") for f in record["figures"])]
     return "\n\n".join([head, chart, "\n".join(table), *whole, _measured(found)])
+
+
+def _in_readme(record: Record) -> list[Mapping[str, Any]]:
+    return [f for f in record["figures"] if f.get("in_readme", True)]
 
 
 def tables(found: Sequence[Record]) -> str:
@@ -70,16 +77,16 @@ def tell() -> None:
 
 
 def draw(found: Sequence[Record], path: Path) -> None:
-    """One panel a work: each contender's processor time over that of the one it is told against, on a log axis."""
+    """One panel a work: the processor time of who is in the README over that of whom they are told against, on a log axis."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    counts = [len(record["figures"]) for record in found]
+    counts = [len(_in_readme(record)) for record in found]
     figure = Figure(figsize=(9.5, 0.24 * sum(counts) + 0.62 * len(counts) + 0.5), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(len(found), 1, sharex=True, squeeze=False, height_ratios=counts)[:, 0]
     for panel, record in zip(panels, found, strict=True):
-        figures = record["figures"][::-1]
+        figures = _in_readme(record)[::-1]
         ratios = [f["ratio"] for f in figures]
         panel.axvline(1, color="0.6", linewidth=1)
         panel.hlines(range(len(figures)), 1, ratios, color="0.8", linewidth=2, zorder=1)
@@ -123,9 +130,7 @@ def _row(record: Record, figures: Mapping[str, Any]) -> str:
         if isinstance(wrong, int)
         else as_number(wrong)
     )
-    return (
-        f"| {record['benchmark']} | {figures['contender']} | {figures['ratio']:.2f} of {figures['against']} | {told} |"
-    )
+    return f"| {figures['contender']} | {figures['ratio']:.2f} of {figures['against']} | {told} |"
 
 
 def _measured(found: Sequence[Record]) -> str:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+import polars as pl
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
@@ -32,6 +33,7 @@ from platform_assets.pipelines.replay.picture import picture_of_replay
 from platform_assets.pipelines.replay.policies import read_policy
 from platform_assets.pipelines.replay.report import Report, report_on
 from platform_assets.pipelines.replay.setting import Setting, set_up
+from platform_assets.pipelines.run import one_database
 from platform_assets.settings import Settings
 from platform_assets.terminal import console
 
@@ -60,13 +62,18 @@ def answer_replay(settings: Settings, chosen: argparse.Namespace) -> int:
     sources = {source.name: source for source in setting.catalogue.of_kind(Source)}
     landing = landed if turns is None else Repeated.again(landed, turns, sources, folder=folder / "landing")
     out = Console(stderr=True, highlight=False) if chosen.json else console()
-    with _Follow(out, setting) as follow:
+    # A day is small: what Polars and DuckDB do to get ready for much would be most of what it costs.
+    with (
+        _Follow(out, setting) as follow,
+        one_database(platform.connect) as connect,
+        pl.Config(engine_affinity="in-memory"),
+    ):
         replay = Replay(
             folder=folder,
             setting=setting,
             landing=landing,
             policies=policies,
-            connect=platform.connect,
+            connect=connect,
             approve=chosen.approve,
             say=follow.say,
             over=follow.over,

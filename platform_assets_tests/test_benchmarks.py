@@ -84,7 +84,10 @@ def test_a_section_is_replaced_by_what_is_kept() -> None:
     assert told.startswith("# Title\n")
     assert told.endswith("\n## Next\n")
     assert "old" not in told
-    assert "| joins | a peer | 12.50 of ours | 1,234 rows |" in told
+    assert "| **Joining** | | |\n| a peer | 12.50 of ours | 1,234 rows |" in told
+    left = [{**f, "in_readme": f["contender"] == "ours"} for f in RECORD["figures"]]
+    assert "| a peer" not in results.section([{**RECORD, "figures": left}])
+    assert "| a peer" in results.tables([{**RECORD, "figures": left}])
     assert "Measured 2026-11-27 on 2 cores (x86_64) with 24 GB; python 3.11.9." in told
     with pytest.raises(ValueError, match="put both back"):
         results.with_section("# Title", [RECORD])

@@ -155,9 +155,10 @@ class Lake:
             kept = self._opened.newest(self.path(folder) / LOG)
             if kept is not None:
                 return kept.version()
-            if not DeltaTable.is_deltatable(str(self.path(folder))):
-                return None
-        return self.open(folder).version()
+        try:
+            return self.open(folder).version()
+        except TableMissing:
+            return None
 
     def table_id(self, folder: str) -> str:
         """What Delta calls this table and no other; one that is removed and made again has a new one."""

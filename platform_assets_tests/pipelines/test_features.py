@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import duckdb
 import polars as pl
 import pytest
 
@@ -18,7 +20,7 @@ from platform_assets.declarations.times import Days, after, before
 from platform_assets.declarations.views import PREDICTION_TIME
 from platform_assets.errors import ContractError, PartitionError, TableMissing
 from platform_assets.pipelines.feature import join_selections
-from platform_assets.pipelines.run import Platform
+from platform_assets.pipelines.run import Platform, one_database
 from platform_assets_tests import shop
 from platform_assets_tests.reference.point_in_time import naive_join
 
@@ -292,3 +294,27 @@ def test_a_row_joined_alone_has_the_age_it_has_among_others() -> None:
     together = joined(asked)
     assert together == pytest.approx([n / 60 for n in range(1, 200)])
     assert together == [age for n in range(len(asked)) for age in joined(asked.slice(n, 1))]
+
+
+def test_one_database_is_opened_once_and_nobody_sees_what_another_registers() -> None:
+    opened = []
+
+    @contextmanager
+    def connect() -> Iterator[duckdb.DuckDBPyConnection]:
+        with duckdb.connect() as connection:
+            opened.append(connection)
+            yield connection
+
+    with one_database(connect) as session:
+        with session() as first, session() as second:
+            first.register("rows", pl.DataFrame({"a": [1]}).to_arrow())
+            first.execute("SET TimeZone = 'Asia/Tokyo'")
+            assert first.sql("SELECT a FROM rows").fetchall() == [(1,)]
+            with pytest.raises(duckdb.CatalogException):
+                second.sql("SELECT a FROM rows")
+            assert second.sql("SELECT current_setting('TimeZone')").fetchall() != [("Asia/Tokyo",)]
+        with session() as third, pytest.raises(duckdb.CatalogException):
+            third.sql("SELECT a FROM rows")
+    assert len(opened) == 1
+    with pytest.raises(duckdb.ConnectionException):
+        opened[0].execute("SELECT 1")
