@@ -120,7 +120,7 @@ def publish(
         is_new=plan.writes,
         changed=plan.replace if days is not None else None,
         inputs=inputs.versions,
-        preview=laid.head(_SHOWN),
+        preview=laid[list(range(min(len(laid), _SHOWN)))],  # a slice would keep all rows in memory
         checks=[*checks, not_empty(plan.rows)],
         facts=facts or {},
         pictures=pictures or {},

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -15,7 +16,10 @@ import pytest
 import platform_assets.pipelines.materialize as door
 from platform_assets.declarations.names import table_folder
 from platform_assets.declarations.times import Days
-from platform_assets.lake import ledger
+from platform_assets.lake import ledger, writes
+from platform_assets.lake.tables import Lake
+from platform_assets.lake.writes import Written
+from platform_assets.pipelines import publish
 from platform_assets.pipelines.run import Materialization, Platform
 from platform_assets.pipelines.stretches import machine_memory, stretches
 from platform_assets_tests import shop
@@ -54,6 +58,25 @@ def test_days_made_in_stretches_are_those_made_at_once(landed: Path, tmp_path: P
         rows = [p.lake.scan(folder).collect().sort(pl.all()) for p in (whole, cut)]
         assert rows[0].equals(rows[1])
         assert ledger.read(cut.lake).made(f"shop/{name}") == ledger.read(whole.lake).made(f"shop/{name}")
+
+
+def test_what_is_shown_of_a_stretch_keeps_none_of_its_other_rows(
+    landed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = []
+
+    def write(lake: Lake, table: str, rows: pl.DataFrame, **told: Any) -> Written:
+        written.append(rows)
+        return writes.write(lake, table, rows, **told)
+
+    monkeypatch.setattr(publish, "write", write)
+    shutil.copytree(landed, tmp_path / "shop")
+    made = shop.make(shop.platform(tmp_path / "shop"), "product_sales")[0]
+    assert made.preview.equals(written[-1].head(len(made.preview)))
+    for name, dtype in made.preview.schema.items():
+        if dtype.is_numeric() or dtype.is_temporal():
+            begins = [rows[name].to_arrow().buffers()[1].address for rows in (made.preview, written[-1])]
+            assert begins[0] != begins[1], f"{name}: a slice holds on to what it is a slice of"
 
 
 def test_no_stretch_takes_more_than_it_may_unless_it_is_a_day(landed: Path) -> None:
