@@ -30,7 +30,7 @@ test: $(STAMP)  ## the tests, on all processors
 	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(STAMP) $(PEERS)/.installed  ## the long loops over faults and generated data, and the README's commands
-	@$(BIN)/python -m pytest -m slow
+	@$(BIN)/python -m pytest -m slow -n auto --dist loadfile
 
 bench: $(STAMP) $(PEERS)/.installed  ## each work beside what one would use instead
 	@$(BIN)/python -m benchmarks --size $(SIZE) $(WORKS)
