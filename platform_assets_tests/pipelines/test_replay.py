@@ -20,14 +20,15 @@ from platform_assets.declarations.models import Predictions
 from platform_assets.declarations.monitor import Fixed, Monitor, TrainedOn
 from platform_assets.declarations.times import ONE_DAY, Days
 from platform_assets.declarations.views import RollingSplit
-from platform_assets.errors import DeclarationError, PartitionError
+from platform_assets.errors import DeclarationError, PartitionError, TableError
 from platform_assets.pipelines.materialize import materialize
 from platform_assets.pipelines.replay.journal import Day, Journal
 from platform_assets.pipelines.replay.picture import picture_of_replay
-from platform_assets.pipelines.replay.policies import DRIFT, read_policy
+from platform_assets.pipelines.replay.policies import DRIFT, read_policies, read_policy
 from platform_assets.pipelines.replay.report import report_on
 from platform_assets.pipelines.replay.setting import set_up
 from platform_assets.pipelines.run import Run
+from platform_assets.registry.locks import locked
 from platform_assets_tests import ferry, replayed, shop
 
 STOPPED = RuntimeError("the power went")
@@ -243,3 +244,40 @@ def test_policies_are_named_or_read_from_a_file(tmp_path: Path) -> None:
         read_policy(str(file))
     with pytest.raises(DeclarationError, match="no such policy: often; choose never, monthly, drift"):
         read_policy("often")
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ('every = "week"', "retraining policy: every='week'"),
+        ("alarms = true", "retraining policy: alarms=True is no number of days in a row"),
+        ('every = "month"\ncool_down_days = -3', "cool_down_days = -3; write a number of days up to 10000"),
+        ('every = "month"\ncool_down_days = 100000000000', "cool_down_days = 100000000000; write a number"),
+        ("", "it asks for no training; write every"),
+    ],
+)
+def test_what_a_file_must_not_say_is_refused_by_its_name(tmp_path: Path, told: str, why: str) -> None:
+    file = tmp_path / "eager.toml"
+    file.write_text(told)
+    with pytest.raises(DeclarationError, match=f"^policy {file}: {why}"):
+        read_policy(str(file))
+
+
+def test_two_policies_have_two_names(tmp_path: Path) -> None:
+    told = []
+    for folder, alarms in (("one", 1), ("other", 2)):
+        (tmp_path / folder).mkdir()
+        told.append(tmp_path / folder / "eager.toml")
+        told[-1].write_text(f"alarms = {alarms}\n")
+    with pytest.raises(DeclarationError, match=f"two policies are called eager, the second of them {told[1]}"):
+        read_policies([*map(str, told), "never"])
+    assert list(read_policies(["monthly", "never", "monthly"])) == ["monthly", "never"]
+
+
+def test_nobody_operates_what_another_process_operates(landed: Path) -> None:
+    with (
+        locked(landed / "replay" / "lock"),
+        pytest.raises(TableError, match=r"another process operates this replay, in"),
+    ):
+        replayed.replay(landed).go()
+    assert not (landed / "replay" / "journal.jsonl").exists()

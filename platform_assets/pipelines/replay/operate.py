@@ -24,6 +24,7 @@ from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.retraining import ALARMED, RetrainingPolicy
 from platform_assets.declarations.tables import Label, Source
 from platform_assets.declarations.times import ONE_DAY, Days
+from platform_assets.errors import TableError
 from platform_assets.lake import ledger
 from platform_assets.lake.delivered import Delivered
 from platform_assets.lake.tables import Lake
@@ -35,6 +36,7 @@ from platform_assets.pipelines.replay.journal import Day, Journal, Memory, Polic
 from platform_assets.pipelines.replay.setting import Setting
 from platform_assets.pipelines.retraining import RetrainingFacts, decide_retraining
 from platform_assets.pipelines.run import Connect, Platform, Run
+from platform_assets.registry.locks import locked
 from platform_assets.registry.models import Registry
 
 MORNING = time(6)
@@ -77,7 +79,15 @@ class Replay:
         object.__setattr__(self, "_registry", Registry(self.folder / "mlflow"))
 
     def go(self) -> list[Day]:
-        """Operate every day that is not over yet, and give back all that are."""
+        """Operate every day that is not over yet, and give back all that are.
+
+        Raises:
+            TableError: when another process operates this replay, or its journal cannot be read.
+        """
+        with locked(self.folder / "lock", wait=self._refuse_second):
+            return self._go()
+
+    def _go(self) -> list[Day]:
         over = self._journal.read()
         last = over[-1].day if over else None
         self._journal.put_back(last, self._registry.root, self._decided())
@@ -89,6 +99,10 @@ class Replay:
             self.over(over[-1])
             day += ONE_DAY
         return over
+
+    def _refuse_second(self) -> None:
+        msg = f"another process operates this replay, in {self.folder}; wait until it is over, or stop it"
+        raise TableError(msg)
 
     @property
     def lake(self) -> Lake:
