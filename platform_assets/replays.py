@@ -107,6 +107,7 @@ def show_report(out: Console, report: Report, folder: Path) -> None:
     out.print(f"[dim]and for all of them alike {shared:.0f} CPU s, {report.alerts} alerts")
     _show_months(out, report)
     _show_trainings(out, report)
+    _show_alerts(out, report)
     out.print()
     if report.first_days and report.last_days:
         (first, first_cpu), (last, last_cpu) = report.first_days, report.last_days
@@ -144,6 +145,16 @@ def _show_trainings(out: Console, report: Report) -> None:
             out.print(f"[dim]  and {len(one.changes) - _SHOWN} more, in report.json")
 
 
+def _show_alerts(out: Console, report: Report) -> None:
+    told = [(day.day, alert) for day in report.by_day for alert in day.all_alerts]
+    if told:
+        out.print()
+    for day, alert in told[:_SHOWN]:
+        out.print(f"[red]![/] {day}: {escape(alert)}")
+    if len(told) > _SHOWN:
+        out.print(f"[dim]  and {len(told) - _SHOWN} more alerts, in report.json")
+
+
 class _Follow:
     """One line that says which day is being operated, and how long the rest will take; use it as a context manager."""
 
@@ -173,7 +184,9 @@ class _Follow:
 
     def _show(self, said: str) -> None:
         line = f" {self._setting.catalogue.name} {self._doing}  [dim]{escape(said)}"
-        self._live.update(Spinner("dots", Text.from_markup(line, overflow="ellipsis")))
+        told = Text.from_markup(line, overflow="ellipsis")
+        told.no_wrap = True  # or the line that is taken away again is two, or three
+        self._live.update(Spinner("dots", told))
 
 
 def _chosen(project: str | None) -> Catalogue:

@@ -8,8 +8,11 @@ import shutil
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+from rich.console import Console
 
 from platform_assets.cli import main
 from platform_assets.declarations.tables import Source
@@ -18,7 +21,9 @@ from platform_assets.lake.delivered import Delivered
 from platform_assets.lake.landing import Landing
 from platform_assets.lake.repeated import Turns
 from platform_assets.orchestration import projects
-from platform_assets.replays import _short
+from platform_assets.pipelines.replay.journal import Day, PolicyDay
+from platform_assets.pipelines.replay.report import Report
+from platform_assets.replays import _short, _show_alerts
 from platform_assets_tests import ferry, replayed, shop
 
 DAYS = ("--from", "2023-03-29", "--to", "2023-03-31")
@@ -94,6 +99,32 @@ def test_days_that_have_not_landed_are_told(data: Path) -> None:
     assert _short(landed, date(2023, 4, 2)) == []
     told = _short(landed, date(2023, 5, 1))
     assert told[0] == "nothing landed for crossings after 2023-04-02: what reads later days of it is not made"
+
+
+def test_alerts_are_told_with_their_days() -> None:
+    own = {"never": PolicyDay(), "monthly": PolicyDay(alerts=("late_watch_monthly: as_expected",))}
+    quiet = Day(
+        day=date(2023, 3, 29),
+        is_backfill=False,
+        rows={},
+        alerts=(),
+        open=(),
+        immature={},
+        policies={},
+        memory={},
+        seconds=1.0,
+        cpu_seconds=1.0,
+    )
+    loud = replace(quiet, day=date(2023, 3, 30), alerts=["crossing_drift: no_drift"], policies=own)
+    out, told = Console(record=True, width=100), SimpleNamespace(by_day=[quiet, loud])
+    _show_alerts(out, cast("Report", told))
+    assert [line.rstrip() for line in out.export_text().splitlines()] == [
+        "",
+        "! 2023-03-30: crossing_drift: no_drift",
+        "! 2023-03-30: late_watch_monthly: as_expected",
+    ]
+    _show_alerts(out, cast("Report", SimpleNamespace(by_day=[loud] * 10)))
+    assert "and 8 more alerts, in report.json" in out.export_text()
 
 
 def test_a_split_is_two_numbers_of_days(capsys: pytest.CaptureFixture[str]) -> None:

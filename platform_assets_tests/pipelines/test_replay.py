@@ -215,6 +215,11 @@ def test_what_a_replay_takes_knows_nothing_of_later() -> None:
     assert any("late_backtest is left out" in note for note in taken.notes)
 
 
+def test_what_tells_no_time_is_told() -> None:
+    taken = set_up(shop.PROMOTING, days=Days(date(2024, 4, 2), date(2024, 4, 5)), policies=["never"])
+    assert taken.notes[0] == "nothing tells since when products have been so: each day sees them as they are now"
+
+
 def test_a_monitor_of_what_a_model_was_trained_on_gets_days_that_are_over() -> None:
     watched = replace(replayed.drift, reference=TrainedOn(model=ferry.late_model))
     others = [d for d in replayed.CATALOGUE.declarations if d.name != watched.name]

@@ -104,6 +104,11 @@ class Day:
     cpu_seconds: float
 
     @property
+    def all_alerts(self) -> list[str]:
+        """What began to be wrong, of what all policies share and then of each policy's own."""
+        return [*self.alerts, *(alert for one in self.policies.values() for alert in one.alerts)]
+
+    @property
     def seconds_without_training(self) -> float:
         """What the day took, without the trainings."""
         return self.seconds + sum(one.seconds for one in self.policies.values())
