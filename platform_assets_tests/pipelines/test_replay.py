@@ -21,7 +21,7 @@ from platform_assets.declarations.monitor import Fixed, Monitor, TrainedOn
 from platform_assets.declarations.times import ONE_DAY, Days
 from platform_assets.declarations.views import RollingSplit
 from platform_assets.errors import DeclarationError, PartitionError, TableError
-from platform_assets.pipelines.advance import Made, There
+from platform_assets.pipelines.advance import Made, There, make
 from platform_assets.pipelines.materialize import materialize
 from platform_assets.pipelines.replay.journal import Day, Journal
 from platform_assets.pipelines.replay.operate import _wrong
@@ -31,7 +31,7 @@ from platform_assets.pipelines.replay.report import report_on
 from platform_assets.pipelines.replay.setting import set_up
 from platform_assets.pipelines.run import Run
 from platform_assets.registry.locks import locked
-from platform_assets_tests import ferry, replayed, shop
+from platform_assets_tests import ferry, monitored, replayed, shop
 
 STOPPED = RuntimeError("the power went")
 
@@ -305,6 +305,36 @@ def test_an_incident_is_told_once_whatever_days_are_made_anew(
         turn.append(Made(name="crossing_drift", days=Days(last, last), failed=of_new_days))
     there: There = {"crossing_drift": {old, last}}
     assert _wrong([one for one in turn if made._is_news(one, there)], was_open) == wrong  # type: ignore[attr-defined]
+
+
+def test_an_incident_is_told_beside_one_that_lasts_and_beside_what_cannot_be_judged() -> None:
+    turn = [
+        Made(
+            name="drift",
+            days=None,
+            failed={"no_drift": ""},
+            begun={"no_drift": ["since 2023-04-01", "since 2023-04-09"]},
+        ),
+        Made(name="watch", days=None, failed={"as_expected": "too few rows"}, begun={"as_expected": []}),
+    ]
+    wrong = _wrong(turn, {"drift: no_drift since 2023-04-01", "watch: as_expected since 2023-03-01", "other: contract"})
+    assert wrong == {
+        "drift: no_drift since 2023-04-01",
+        "drift: no_drift since 2023-04-09",
+        "watch: as_expected",
+        "other: contract",
+    }
+
+
+def test_what_a_monitor_says_has_begun_is_kept_with_what_was_made(tmp_path: Path) -> None:
+    monitored.land(tmp_path / "landing", monitored.LONG)
+    changed = Days(monitored.LONG.last - ONE_DAY, monitored.LONG.last)
+    monitored.land(tmp_path / "landing", changed, times=0.01)
+    there, run = shop.platform(tmp_path), shop.run(monitored.NOW)
+    there.lake.root.mkdir()
+    make(there, monitored.CATALOGUE, "orders", run, days=monitored.LONG)
+    made = make(there, monitored.CATALOGUE, "order_drift", run, days=changed)
+    assert made.begun["no_drift"] == [f"since {changed.last}"]
 
 
 def test_nobody_operates_what_another_process_operates(landed: Path) -> None:

@@ -327,12 +327,15 @@ class Replay:
 def _wrong(turn: Sequence[Made], was_open: set[str]) -> set[str]:
     """What is wrong after a turn: of what was made now as it is, of all else as it was.
 
+    Each incident of a monitor is told by its first day, or one that lasts would hide those that begin after it.
     That days of a label or its readers are not there yet is how labels are, and no news of any day.
     """
     made = {one.name for one in turn}
     wrong = {said for said in was_open if said.partition(":")[0] not in made}
     for one in turn:
-        wrong |= {f"{one.name}: {check}" for check in one.failed if check != DAYS_COMPLETE}
+        failed = [check for check in one.failed if check != DAYS_COMPLETE]
+        lasting = [f"{check} {since}" for check in failed for since in one.begun.get(check, ())]
+        wrong |= {f"{one.name}: {said}" for said in [*lasting, *(c for c in failed if not one.begun.get(c))]}
         wrong |= {f"{one.name}: not made"} if one.error else set()
     return wrong
 
