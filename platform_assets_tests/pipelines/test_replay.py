@@ -337,6 +337,27 @@ def test_what_a_monitor_says_has_begun_is_kept_with_what_was_made(tmp_path: Path
     assert made.begun["no_drift"] == [f"since {changed.last}"]
 
 
+def test_a_damaged_line_of_the_journal_is_named(tmp_path: Path) -> None:
+    day = Day(
+        day=replayed.OPERATED.first,
+        is_backfill=True,
+        rows={},
+        alerts=[],
+        open=[],
+        immature={},
+        policies={},
+        memory={},
+        seconds=1.0,
+        cpu_seconds=1.0,
+    )
+    journal = Journal(tmp_path)
+    journal.write(day)
+    with (tmp_path / "journal.jsonl").open("a") as file:
+        file.write('{"day": "2023-\n')
+    with pytest.raises(TableError, match=r"line 2 of the journal .*; remove its folder to replay from the beginning"):
+        journal.read()
+
+
 def test_nobody_operates_what_another_process_operates(landed: Path) -> None:
     with (
         locked(landed / "replay" / "lock"),
