@@ -123,7 +123,7 @@ def hold(contest: Contest, *, size: str) -> list[Figures]:
     repeat = contest.sizes[size]["repeat"]
     here = [name for name, contender in contest.contenders.items() if peers.are_installed() or not contender.peer]
     if absent := [name for name in contest.contenders if name not in here]:
-        print(f"left out, since .venv-peers is missing (make bench makes it): {', '.join(absent)}", file=sys.stderr)
+        print(f"left out, since .venv-peers is missing (make bench makes it): {'; '.join(absent)}", file=sys.stderr)
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in here}
     order = sorted(here, key=lambda name: name != contest.truth)
     with tempfile.TemporaryDirectory() as folder:

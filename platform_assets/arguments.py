@@ -51,7 +51,7 @@ def add_replay_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--policy", action="append", metavar="POLICY", help=written)
     written = "how many days select and report have at a training; else as declared"
     command.add_argument("--split", type=_split, metavar="SELECT,REPORT", help=written)
-    command.add_argument("--json", action="store_true", help="print JSON, with a line for each day")
+    command.add_argument("--json", action="store_true", help="print JSON, with all that each day brought")
     written = "approve what passes where a promotion waits for somebody; else it waits to the end"
     command.add_argument("--approve", action="store_true", help=written)
 

@@ -6,7 +6,7 @@ import argparse
 import hashlib
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Self
 
@@ -21,7 +21,7 @@ from rich.text import Text
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.retraining import RetrainingPolicy
 from platform_assets.declarations.tables import Source
-from platform_assets.declarations.times import Days
+from platform_assets.declarations.times import Days, Monthly
 from platform_assets.errors import NotFound, PartitionError
 from platform_assets.lake.delivered import Delivered
 from platform_assets.lake.repeated import Repeated, Turns
@@ -30,7 +30,7 @@ from platform_assets.orchestration.resources import resources
 from platform_assets.pipelines.replay.journal import Day
 from platform_assets.pipelines.replay.operate import Replay
 from platform_assets.pipelines.replay.picture import picture_of_replay
-from platform_assets.pipelines.replay.policies import read_policy
+from platform_assets.pipelines.replay.policies import read_policies
 from platform_assets.pipelines.replay.report import Report, report_on
 from platform_assets.pipelines.replay.setting import Setting, set_up
 from platform_assets.pipelines.run import one_database
@@ -49,7 +49,7 @@ def answer_replay(settings: Settings, chosen: argparse.Namespace) -> int:
         PartitionError, DeclarationError: when the days or a policy are none.
     """
     catalogue = _chosen(chosen.project)
-    policies = dict(read_policy(said) for said in chosen.policy or ["never"])
+    policies = read_policies(chosen.policy or ["never"])
     if chosen.last < chosen.first:
         msg = f"--from {chosen.first} is after --to {chosen.last}; turn them round"
         raise PartitionError(msg)
@@ -58,6 +58,8 @@ def answer_replay(settings: Settings, chosen: argparse.Namespace) -> int:
     landed = Delivered.of(platform.landing, calendars, until=datetime.now(UTC))
     turns = Turns.of(landed, again=chosen.years - 1) if chosen.years > 1 else None
     setting = _set_up(catalogue, chosen, list(policies), turns)
+    if turns is None:
+        setting = replace(setting, notes=(*_short(landed, chosen.last), *setting.notes))
     folder = settings.data / "replay" / _name(setting, policies, landed, turns, approve=chosen.approve)
     sources = {source.name: source for source in setting.catalogue.of_kind(Source)}
     landing = landed if turns is None else Repeated.again(landed, turns, sources, folder=folder / "landing")
@@ -97,7 +99,7 @@ def show_report(out: Console, report: Report, folder: Path) -> None:
     out.print(f"\n[bold]{report.project}[/] {report.days}, as though live")
     figures = Table(box=None, pad_edge=False, header_style="dim")
     figures.add_column("policy")
-    titles = ("log loss", "AUC", "predicted", "trained", "promoted", "alerts", "CPU s", "training")
+    titles = ("log loss", "AUC", "matured", "trained", "promoted", "alerts", "CPU s", "training")
     for title in titles:
         figures.add_column(title, justify="right")
     for one in report.policies:
@@ -112,6 +114,7 @@ def show_report(out: Console, report: Report, folder: Path) -> None:
     out.print(f"[dim]and for all of them alike {shared:.0f} CPU s, {report.alerts} alerts")
     _show_months(out, report)
     _show_trainings(out, report)
+    _show_alerts(out, report)
     out.print()
     if report.first_days and report.last_days:
         (first, first_cpu), (last, last_cpu) = report.first_days, report.last_days
@@ -119,7 +122,7 @@ def show_report(out: Console, report: Report, folder: Path) -> None:
             f"a day without training: {first:.2f} s ({first_cpu:.2f} CPU s) over the first thirty, "
             f"{last:.2f} s ({last_cpu:.2f} CPU s) over the last: {report.day_cost_ratio:.2f} times the CPU s"
         )
-    out.print(f"report  {folder / 'report.png'}\n        {folder / 'report.json'}", overflow="fold")
+    out.print(f"report  {folder / 'report.png'}\n        {folder / 'report.json'}", soft_wrap=True)
 
 
 def _show_months(out: Console, report: Report) -> None:
@@ -147,6 +150,16 @@ def _show_trainings(out: Console, report: Report) -> None:
             out.print(f"{mark} {one.policy} {change.day}: {escape(change.why)}; {escape(change.said[:160])}")
         if len(one.changes) > _SHOWN:
             out.print(f"[dim]  and {len(one.changes) - _SHOWN} more, in report.json")
+
+
+def _show_alerts(out: Console, report: Report) -> None:
+    told = [(day.day, alert) for day in report.by_day for alert in day.all_alerts]
+    if told:
+        out.print()
+    for day, alert in told[:_SHOWN]:
+        out.print(f"[red]![/] {day}: {escape(alert)}")
+    if len(told) > _SHOWN:
+        out.print(f"[dim]  and {len(told) - _SHOWN} more alerts, in report.json")
 
 
 class _Follow:
@@ -178,7 +191,9 @@ class _Follow:
 
     def _show(self, said: str) -> None:
         line = f" {self._setting.catalogue.name} {self._doing}  [dim]{escape(said)}"
-        self._live.update(Spinner("dots", Text.from_markup(line, overflow="ellipsis")))
+        told = Text.from_markup(line, overflow="ellipsis")
+        told.no_wrap = True  # or the line that is taken away again is two, or three
+        self._live.update(Spinner("dots", told))
 
 
 def _chosen(project: str | None) -> Catalogue:
@@ -192,6 +207,24 @@ def _chosen(project: str | None) -> Catalogue:
         msg = f"{problem}; there are: {names}. Say --project NAME"
         raise NotFound(msg)
     return named[0]
+
+
+def _short(landed: Delivered, last: date) -> list[str]:
+    """A sentence for each source of which the last days have not landed.
+
+    Raises:
+        NotFound: when nothing landed for one at all.
+    """
+    notes = []
+    for source, calendar in landed.calendars.items():
+        newest = max(landed.days(source), default=None)
+        if newest is None:
+            msg = f"nothing landed for {source} in {landed.root}, so that there is nothing to operate; correct "
+            msg += "PLATFORM_DATA, or land its days first"
+            raise NotFound(msg)
+        if not isinstance(calendar, Monthly) and newest < min(last, calendar.last or last):
+            notes.append(f"nothing landed for {source} after {newest}: what reads later days of it is not made")
+    return notes
 
 
 def _set_up(catalogue: Catalogue, chosen: argparse.Namespace, policies: list[str], turns: Turns | None) -> Setting:

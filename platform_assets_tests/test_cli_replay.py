@@ -8,14 +8,23 @@ import shutil
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+from rich.console import Console
 
 from platform_assets.cli import main
+from platform_assets.declarations.tables import Source
 from platform_assets.declarations.times import Days
+from platform_assets.lake.delivered import Delivered
+from platform_assets.lake.landing import Landing
 from platform_assets.lake.repeated import Turns
 from platform_assets.orchestration import projects
-from platform_assets_tests import ferry, replayed
+from platform_assets.pipelines.replay.journal import Day, PolicyDay
+from platform_assets.pipelines.replay.report import Report
+from platform_assets.replays import _short, _show_alerts
+from platform_assets_tests import ferry, replayed, shop
 
 DAYS = ("--from", "2023-03-29", "--to", "2023-03-31")
 LAST_WEEK = Days(date(2023, 3, 27), date(2023, 4, 2))
@@ -75,6 +84,47 @@ def test_what_cannot_be_replayed_is_said(
     assert main(["replay", *arguments]) == 1
     assert why in capsys.readouterr().err
     assert not (data / "replay").exists()
+
+
+def test_nothing_is_operated_of_which_nothing_landed(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(data / "landing")
+    assert main(["replay", *DAYS]) == 1
+    assert f"nothing landed for crossings in {data / 'landing'}, so that" in capsys.readouterr().err
+    assert not (data / "replay").exists()
+
+
+def test_days_that_have_not_landed_are_told(data: Path) -> None:
+    calendars = {s.name: s.partitions for s in replayed.CATALOGUE.of_kind(Source) if s.partitions is not None}
+    landed = Delivered.of(Landing(data / "landing"), calendars, until=shop.NOW)
+    assert _short(landed, date(2023, 4, 2)) == []
+    told = _short(landed, date(2023, 5, 1))
+    assert told[0] == "nothing landed for crossings after 2023-04-02: what reads later days of it is not made"
+
+
+def test_alerts_are_told_with_their_days() -> None:
+    own = {"never": PolicyDay(), "monthly": PolicyDay(alerts=("late_watch_monthly: as_expected",))}
+    quiet = Day(
+        day=date(2023, 3, 29),
+        is_backfill=False,
+        rows={},
+        alerts=(),
+        open=(),
+        immature={},
+        policies={},
+        memory={},
+        seconds=1.0,
+        cpu_seconds=1.0,
+    )
+    loud = replace(quiet, day=date(2023, 3, 30), alerts=["crossing_drift: no_drift"], policies=own)
+    out, told = Console(record=True, width=100), SimpleNamespace(by_day=[quiet, loud])
+    _show_alerts(out, cast("Report", told))
+    assert [line.rstrip() for line in out.export_text().splitlines()] == [
+        "",
+        "! 2023-03-30: crossing_drift: no_drift",
+        "! 2023-03-30: late_watch_monthly: as_expected",
+    ]
+    _show_alerts(out, cast("Report", SimpleNamespace(by_day=[loud] * 10)))
+    assert "and 8 more alerts, in report.json" in out.export_text()
 
 
 def test_a_split_is_two_numbers_of_days(capsys: pytest.CaptureFixture[str]) -> None:

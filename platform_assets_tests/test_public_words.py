@@ -220,7 +220,7 @@ PUBLIC: dict[ModuleType, set[str]] = {
     journal: {"Day", "Journal", "Memory", "PolicyDay"},
     operate: {"Replay"},
     picture: {"picture_of_replay"},
-    policies: {"read_policy"},
+    policies: {"read_policies", "read_policy"},
     report: {"Change", "PolicyReport", "Report", "report_on"},
     setting: {"Setting", "set_up"},
     materialize: {"materialize"},

@@ -96,7 +96,7 @@ class Days:
 
     def __post_init__(self) -> None:
         if self.first > self.last:
-            msg = f"the days {self.first} to {self.last} run backwards"
+            msg = f"the days {self.first} to {self.last} run backwards; swap them"
             raise PartitionError(msg)
 
     def __len__(self) -> int:

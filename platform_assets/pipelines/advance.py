@@ -9,7 +9,7 @@ there.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 
@@ -20,6 +20,7 @@ from platform_assets.declarations.models import Outcomes, Predictions
 from platform_assets.declarations.tables import Source
 from platform_assets.declarations.times import Days, day_ranges
 from platform_assets.errors import PlatformError
+from platform_assets.pipelines.incidents import SINCE
 from platform_assets.pipelines.materialize import materialize
 from platform_assets.pipelines.readiness import can_run
 from platform_assets.pipelines.run import Materialization, Platform, Run, version_of
@@ -38,6 +39,7 @@ class Made:
         first: those of them that were made for the first time.
         rows: how many it has.
         failed: the checks that failed, by name, with what they say.
+        begun: by failed check the incidents that last, each `since` its first day; none where it tells of no incident.
         stopped: whether what follows from it was left alone.
         error: why it could not be made; "" where it could.
         wall_seconds: how long it took.
@@ -50,6 +52,7 @@ class Made:
     first: tuple[date, ...] = ()
     rows: int = 0
     failed: Mapping[str, str] = field(default_factory=dict)
+    begun: Mapping[str, Sequence[str]] = field(default_factory=dict)
     stopped: bool = False
     error: str = ""
     wall_seconds: float = 0.0
@@ -116,6 +119,7 @@ def make(platform: Platform, catalogue: Catalogue, name: str, run: Run, *, days:
         days=days,
         rows=0 if found is None else found.row_count,
         failed={check.name: check.description for check in checks if not check.passed},
+        begun={c.name: [said for said in c.facts if said.startswith(SINCE)] for c in checks if not c.passed},
         stopped=found is None or any(check.blocking and not check.passed for check in checks),
         error=error,
         wall_seconds=time.perf_counter() - wall,

@@ -116,9 +116,9 @@ def find_version(registry: Registry, name: ModelName) -> RegisteredVersion:
 
 
 def document(registry: Registry, run_id: str, title: str) -> str | None:
-    """A text file that was logged with a run; None when it is gone."""
+    """A text file that was logged with a run; None when it is gone, or no longer text."""
     address = urlparse(registry.client.get_run(run_id).info.artifact_uri)
     try:
         return (Path(unquote(address.path)) / title).read_text()
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return None

@@ -7,6 +7,8 @@ import threading
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import polars as pl
 import pytest
@@ -21,7 +23,9 @@ from platform_assets.pipelines.decisions import Decision, History, Reason, histo
 from platform_assets.pipelines.materialize import materialize
 from platform_assets.pipelines.plan import plan
 from platform_assets.pipelines.run import Materialization, Platform
-from platform_assets.pipelines.training.baselines import read_candidates
+from platform_assets.pipelines.training.baselines import CANDIDATES, read_candidates
+from platform_assets.registry.models import Registry
+from platform_assets.registry.versions import document
 from platform_assets_tests import faults, shop
 from platform_assets_tests.faults import Stop
 
@@ -157,10 +161,24 @@ def test_what_was_logged_of_other_rows_or_baselines_is_not_taken(
     assert found is not None
     assert found.rows() == [("the base rate", 5, None, 0.5), ("averages by product", 5, 0.75, 0.25)]
     assert read_candidates(LOGGED, replace(shop.return_model, baselines={})) is None
+    assert read_candidates(LOGGED + LOGGED.splitlines()[-1] + "\n", shop.return_model) is None, "one of them twice"
     monkeypatch.setattr(promotion, "document", lambda *_: LOGGED)
     promote(better)
     limits = {reason.name: reason.limit for reason in known(better).decisions[-1].reasons}
     assert limits["baselines"] not in (0.25, 0.5), "it was fitted again: five rows are not those of report"
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [b"", LOGGED[:-3].encode(), LOGGED.replace("0.25", "").encode(), LOGGED.replace("0.75", "NaN").encode(), b"\xff\n"],
+    ids=["empty", "cut off", "no figure", "no number", "no text"],
+)
+def test_what_was_logged_and_is_damaged_is_fitted_again(tmp_path: Path, damaged: bytes) -> None:
+    (tmp_path / CANDIDATES).write_bytes(damaged)
+    run = SimpleNamespace(info=SimpleNamespace(artifact_uri=tmp_path.as_uri()))
+    registry = SimpleNamespace(client=SimpleNamespace(get_run=lambda _: run))
+    text = document(cast("Registry", registry), "run", CANDIDATES)
+    assert text is None or read_candidates(text, shop.return_model) is None
 
 
 def test_a_worse_challenger_leaves_the_champion(shop_copy: Platform) -> None:

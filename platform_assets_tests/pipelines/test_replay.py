@@ -20,15 +20,18 @@ from platform_assets.declarations.models import Predictions
 from platform_assets.declarations.monitor import Fixed, Monitor, TrainedOn
 from platform_assets.declarations.times import ONE_DAY, Days
 from platform_assets.declarations.views import RollingSplit
-from platform_assets.errors import DeclarationError, PartitionError
+from platform_assets.errors import DeclarationError, PartitionError, TableError
+from platform_assets.pipelines.advance import Made, There, make
 from platform_assets.pipelines.materialize import materialize
 from platform_assets.pipelines.replay.journal import Day, Journal
+from platform_assets.pipelines.replay.operate import _wrong
 from platform_assets.pipelines.replay.picture import picture_of_replay
-from platform_assets.pipelines.replay.policies import DRIFT, read_policy
+from platform_assets.pipelines.replay.policies import DRIFT, read_policies, read_policy
 from platform_assets.pipelines.replay.report import report_on
 from platform_assets.pipelines.replay.setting import set_up
 from platform_assets.pipelines.run import Run
-from platform_assets_tests import ferry, replayed, shop
+from platform_assets.registry.locks import locked
+from platform_assets_tests import ferry, monitored, replayed, shop
 
 STOPPED = RuntimeError("the power went")
 
@@ -212,6 +215,11 @@ def test_what_a_replay_takes_knows_nothing_of_later() -> None:
     assert any("late_backtest is left out" in note for note in taken.notes)
 
 
+def test_what_tells_no_time_is_told() -> None:
+    taken = set_up(shop.PROMOTING, days=Days(date(2024, 4, 2), date(2024, 4, 5)), policies=["never"])
+    assert taken.notes[0] == "nothing tells since when products have been so: each day sees them as they are now"
+
+
 def test_a_monitor_of_what_a_model_was_trained_on_gets_days_that_are_over() -> None:
     watched = replace(replayed.drift, reference=TrainedOn(model=ferry.late_model))
     others = [d for d in replayed.CATALOGUE.declarations if d.name != watched.name]
@@ -243,3 +251,117 @@ def test_policies_are_named_or_read_from_a_file(tmp_path: Path) -> None:
         read_policy(str(file))
     with pytest.raises(DeclarationError, match="no such policy: often; choose never, monthly, drift"):
         read_policy("often")
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ('every = "week"', "retraining policy: every='week'"),
+        ("alarms = true", "retraining policy: alarms=True is no number of days in a row"),
+        ('every = "month"\ncool_down_days = -3', "cool_down_days = -3; write a number of days up to 10000"),
+        ('every = "month"\ncool_down_days = 100000000000', "cool_down_days = 100000000000; write a number"),
+        ("", "it asks for no training; write every"),
+    ],
+)
+def test_what_a_file_must_not_say_is_refused_by_its_name(tmp_path: Path, told: str, why: str) -> None:
+    file = tmp_path / "eager.toml"
+    file.write_text(told)
+    with pytest.raises(DeclarationError, match=f"^policy {file}: {why}"):
+        read_policy(str(file))
+
+
+def test_two_policies_have_two_names(tmp_path: Path) -> None:
+    told = []
+    for folder, alarms in (("one", 1), ("other", 2)):
+        (tmp_path / folder).mkdir()
+        told.append(tmp_path / folder / "eager.toml")
+        told[-1].write_text(f"alarms = {alarms}\n")
+    with pytest.raises(DeclarationError, match=f"two policies are called eager, the second of them {told[1]}"):
+        read_policies([*map(str, told), "never"])
+    assert list(read_policies(["monthly", "never", "monthly"])) == ["monthly", "never"]
+
+
+@pytest.mark.parametrize(
+    ("of_old_days", "of_new_days", "was_open", "wrong"),
+    [
+        ({}, None, {"crossing_drift: no_drift"}, {"crossing_drift: no_drift"}),
+        ({"no_drift": "it did"}, None, set(), set()),
+        ({"no_drift": "it did"}, {}, {"crossing_drift: no_drift"}, set()),
+        ({}, {"no_drift": "it does"}, set(), {"crossing_drift: no_drift"}),
+    ],
+    ids=["quiet then and not over", "over long ago", "over now", "begun now"],
+)
+def test_an_incident_is_told_once_whatever_days_are_made_anew(
+    landed: Path,
+    of_old_days: dict[str, str],
+    of_new_days: dict[str, str] | None,
+    was_open: set[str],
+    wrong: set[str],
+) -> None:
+    made, last = replayed.replay(landed), replayed.OPERATED.last
+    old = last - timedelta(days=9)
+    turn = [Made(name="crossing_drift", days=Days(old, old), failed=of_old_days)]
+    if of_new_days is not None:
+        turn.append(Made(name="crossing_drift", days=Days(last, last), failed=of_new_days))
+    there: There = {"crossing_drift": {old, last}}
+    assert _wrong([one for one in turn if made._is_news(one, there)], was_open) == wrong  # type: ignore[attr-defined]
+
+
+def test_an_incident_is_told_beside_one_that_lasts_and_beside_what_cannot_be_judged() -> None:
+    turn = [
+        Made(
+            name="drift",
+            days=None,
+            failed={"no_drift": ""},
+            begun={"no_drift": ["since 2023-04-01", "since 2023-04-09"]},
+        ),
+        Made(name="watch", days=None, failed={"as_expected": "too few rows"}, begun={"as_expected": []}),
+    ]
+    wrong = _wrong(turn, {"drift: no_drift since 2023-04-01", "watch: as_expected since 2023-03-01", "other: contract"})
+    assert wrong == {
+        "drift: no_drift since 2023-04-01",
+        "drift: no_drift since 2023-04-09",
+        "watch: as_expected",
+        "other: contract",
+    }
+
+
+def test_what_a_monitor_says_has_begun_is_kept_with_what_was_made(tmp_path: Path) -> None:
+    monitored.land(tmp_path / "landing", monitored.LONG)
+    changed = Days(monitored.LONG.last - ONE_DAY, monitored.LONG.last)
+    monitored.land(tmp_path / "landing", changed, times=0.01)
+    there, run = shop.platform(tmp_path), shop.run(monitored.NOW)
+    there.lake.root.mkdir()
+    make(there, monitored.CATALOGUE, "orders", run, days=monitored.LONG)
+    made = make(there, monitored.CATALOGUE, "order_drift", run, days=changed)
+    assert made.begun["no_drift"] == [f"since {changed.last}"]
+
+
+def test_a_damaged_line_of_the_journal_is_named(tmp_path: Path) -> None:
+    day = Day(
+        day=replayed.OPERATED.first,
+        is_backfill=True,
+        rows={},
+        alerts=[],
+        open=[],
+        immature={},
+        policies={},
+        memory={},
+        seconds=1.0,
+        cpu_seconds=1.0,
+    )
+    journal = Journal(tmp_path)
+    journal.write(day)
+    with (tmp_path / "journal.jsonl").open("a") as file:
+        file.write('{"day": "2023-\n')
+    with pytest.raises(TableError, match=r"line 2 of the journal .*; remove its folder to replay from the beginning"):
+        journal.read()
+
+
+def test_nobody_operates_what_another_process_operates(landed: Path) -> None:
+    with (
+        locked(landed / "replay" / "lock"),
+        pytest.raises(TableError, match=r"another process operates this replay, in"),
+    ):
+        replayed.replay(landed).go()
+    assert not (landed / "replay" / "journal.jsonl").exists()

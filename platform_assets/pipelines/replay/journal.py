@@ -104,6 +104,11 @@ class Day:
     cpu_seconds: float
 
     @property
+    def all_alerts(self) -> list[str]:
+        """What began to be wrong, of what all policies share and then of each policy's own."""
+        return [*self.alerts, *(alert for one in self.policies.values() for alert in one.alerts)]
+
+    @property
     def seconds_without_training(self) -> float:
         """What the day took, without the trainings."""
         return self.seconds + sum(one.seconds for one in self.policies.values())
@@ -136,11 +141,15 @@ class Journal:
         whole, cut = content[: content.rfind(b"\n") + 1], content[content.rfind(b"\n") + 1 :]
         if cut:
             os.truncate(self._path, len(whole))
-        try:
-            return [_day(json.loads(line)) for line in whole.splitlines()]
-        except (ValueError, KeyError, TypeError) as error:
-            msg = f"the journal {self._path} cannot be read ({error}); remove its folder to replay from the beginning"
-            raise TableError(msg) from error
+        days = list[Day]()
+        for line in whole.splitlines():
+            try:
+                days.append(_day(json.loads(line)))
+            except (ValueError, KeyError, TypeError) as error:
+                msg = f"line {len(days) + 1} of the journal {self._path} cannot be read ({error}); "
+                msg += "remove its folder to replay from the beginning"
+                raise TableError(msg) from error
+        return days
 
     def write(self, day: Day) -> None:
         """Add a day, and only then forget what the registry was before it."""

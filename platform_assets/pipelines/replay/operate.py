@@ -24,6 +24,7 @@ from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.retraining import ALARMED, RetrainingPolicy
 from platform_assets.declarations.tables import Label, Source
 from platform_assets.declarations.times import ONE_DAY, Days
+from platform_assets.errors import TableError
 from platform_assets.lake import ledger
 from platform_assets.lake.delivered import Delivered
 from platform_assets.lake.tables import Lake
@@ -35,6 +36,7 @@ from platform_assets.pipelines.replay.journal import Day, Journal, Memory, Polic
 from platform_assets.pipelines.replay.setting import Setting
 from platform_assets.pipelines.retraining import RetrainingFacts, decide_retraining
 from platform_assets.pipelines.run import Connect, Platform, Run
+from platform_assets.registry.locks import locked
 from platform_assets.registry.models import Registry
 
 MORNING = time(6)
@@ -77,7 +79,15 @@ class Replay:
         object.__setattr__(self, "_registry", Registry(self.folder / "mlflow"))
 
     def go(self) -> list[Day]:
-        """Operate every day that is not over yet, and give back all that are."""
+        """Operate every day that is not over yet, and give back all that are.
+
+        Raises:
+            TableError: when another process operates this replay, or its journal cannot be read.
+        """
+        with locked(self.folder / "lock", wait=self._refuse_second):
+            return self._go()
+
+    def _go(self) -> list[Day]:
         over = self._journal.read()
         last = over[-1].day if over else None
         self._journal.put_back(last, self._registry.root, self._decided())
@@ -89,6 +99,10 @@ class Replay:
             self.over(over[-1])
             day += ONE_DAY
         return over
+
+    def _refuse_second(self) -> None:
+        msg = f"another process operates this replay, in {self.folder}; wait until it is over, or stop it"
+        raise TableError(msg)
 
     @property
     def lake(self) -> Lake:
@@ -135,7 +149,7 @@ class Replay:
         fresh = self._fresh_labels(turn, waited, since, run)
         memory = {} if before is None else dict(before.memory)
         was_open = set() if before is None else set(before.open)
-        wrong = _wrong(turn, was_open)
+        wrong = _wrong([made for made in turn if self._is_news(made, there)], was_open)
         alerts = {who: sorted(self._of(who, wrong - was_open)) for who in (None, *self.policies)}
         policies = {}
         for policy in self.policies:
@@ -161,6 +175,13 @@ class Replay:
             seconds=sum(m.wall_seconds for m in alike),
             cpu_seconds=sum(m.cpu_seconds for m in alike),
         )
+
+    def _is_news(self, made: Made, there: There) -> bool:
+        """Whether it says how things are now: what a monitor says of days made anew, long past, neither begins nor ends."""
+        is_monitor = isinstance(self.setting.catalogue[made.name], Monitor | PerformanceMonitor)
+        if not is_monitor or made.error or made.days is None:
+            return True
+        return made.days.last == max(day for day in there[made.name] if day is not None)
 
     def _of(self, policy: str | None, wrong: set[str]) -> set[str]:
         return {said for said in wrong if self.setting.policy_of.get(said.partition(":")[0]) == policy}
@@ -306,12 +327,15 @@ class Replay:
 def _wrong(turn: Sequence[Made], was_open: set[str]) -> set[str]:
     """What is wrong after a turn: of what was made now as it is, of all else as it was.
 
+    Each incident of a monitor is told by its first day, or one that lasts would hide those that begin after it.
     That days of a label or its readers are not there yet is how labels are, and no news of any day.
     """
     made = {one.name for one in turn}
     wrong = {said for said in was_open if said.partition(":")[0] not in made}
     for one in turn:
-        wrong |= {f"{one.name}: {check}" for check in one.failed if check != DAYS_COMPLETE}
+        failed = [check for check in one.failed if check != DAYS_COMPLETE]
+        lasting = [f"{check} {since}" for check in failed for since in one.begun.get(check, ())]
+        wrong |= {f"{one.name}: {said}" for said in [*lasting, *(c for c in failed if not one.begun.get(c))]}
         wrong |= {f"{one.name}: not made"} if one.error else set()
     return wrong
 

@@ -73,7 +73,7 @@ def set_up(
     """
     known: dict[str, Declaration] = {}
     own: dict[str, dict[str, Declaration]] = {policy: {} for policy in policies}
-    policy_of, notes = dict[str, str](), list[str]()
+    policy_of, notes = dict[str, str](), _of_snapshots(catalogue)
     _require_days(catalogue, days, longer or timedelta(0))
     for declaration in catalogue.declarations:
         if isinstance(declaration, Backtest):
@@ -118,6 +118,12 @@ def _require_days(catalogue: Catalogue, days: Days, longer: timedelta) -> None:
             f"before it at least, and none after: choose from {first + ONE_DAY} to {last}"
         )
         raise PartitionError(msg)
+
+
+def _of_snapshots(catalogue: Catalogue) -> list[str]:
+    """What is seen before anybody can say that it was known."""
+    names = ", ".join(source.name for source in catalogue.of_kind(Source) if source.partitions is None)
+    return [f"nothing tells since when {names} have been so: each day sees them as they are now"] if names else []
 
 
 def _watches_a_policy(declaration: Declaration) -> bool:

@@ -74,9 +74,16 @@ def read_candidates(text: str, model: Model) -> pl.DataFrame | None:
         A row for each: candidate, rows, auc (null where there was one outcome only) and log_loss.
     """
     schema = {"candidate": pl.String, "part": pl.String, "rows": pl.Int64, "auc": pl.Float64, "log_loss": pl.Float64}
-    kept = pl.read_csv(StringIO(text), columns=list(schema), schema_overrides=schema)
+    if not text.endswith("\n"):  # cut off, perhaps within a figure
+        return None
+    try:
+        kept = pl.read_csv(StringIO(text), columns=list(schema), schema_overrides=schema)
+    except pl.exceptions.PolarsError:
+        return None
     found = kept.filter((pl.col("part") == "report") & (pl.col("candidate") != model.name)).drop("part")
-    return found if set(found["candidate"]) == {_BASE_RATE, *model.baselines} else None
+    is_whole = pl.col("rows").is_not_null() & pl.col("log_loss").is_finite() & pl.col("auc").fill_null(0.0).is_finite()
+    told = found.filter(is_whole)["candidate"].to_list()
+    return found if len(found) == len(told) and sorted(told) == sorted({_BASE_RATE, *model.baselines}) else None
 
 
 def said_by_baselines(
