@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -29,7 +29,7 @@ from platform_assets.errors import TableError
 from platform_assets.lake.writes import write
 from platform_assets.pipelines.checks import NO_DRIFT
 from platform_assets.pipelines.drift_plots import picture_of_columns, picture_of_drift
-from platform_assets.pipelines.incidents import Moved, furthest, lasting, say_moved, since_facts
+from platform_assets.pipelines.incidents import Moved, Since, furthest, lasting, say_since, since, since_facts
 from platform_assets.pipelines.profiling import changed_at, read_profiles
 from platform_assets.pipelines.publish import publish
 from platform_assets.pipelines.run import CheckResult, Inputs, Materialization, Platform, Run, provenance
@@ -79,8 +79,10 @@ def watch(platform: Platform, catalogue: Catalogue, monitor: Monitor, days: Days
     needed = _days_needed(monitor, days)
     profiles = _profiles(platform, catalogue, monitor, inputs, needed, run)
     rows = _judged(monitor, _measured(monitor, days, profiles, learned), learned)
-    drifting = lasting(platform, catalogue, monitor, days, rows.filter("alarmed"))
-    newest = rows.filter(pl.col(DAY) == days.last).with_columns((pl.col("value") / pl.col("threshold")).alias("times"))
+    times, alarmed = pl.col("value") / pl.col("threshold"), rows.filter("alarmed")
+    drifting = lasting(platform, catalogue, monitor, days, alarmed)
+    later = since(platform, catalogue, monitor, days, alarmed, times=times)
+    newest = rows.filter(pl.col(DAY) == days.last).with_columns(times.alias("times"))
     moved = furthest(newest)
     worst = [found for found in moved if found[0] in drifting]
     facts = {
@@ -104,7 +106,7 @@ def watch(platform: Platform, catalogue: Catalogue, monitor: Monitor, days: Days
         days,
         run,
         inputs,
-        checks=[_no_drift(days, len(learned.reference), worst, drifting)],
+        checks=[_no_drift(days, len(learned.reference), worst, drifting, later)],
         facts=facts,
         pictures=pictures,
     )
@@ -276,13 +278,24 @@ def _shown_days(
     return shown.group_by(DAY, "column").agg((pl.col("value") / pl.col("threshold")).max().alias("times"))
 
 
-def _no_drift(days: Days, columns: int, worst: Sequence[Moved], drifting: dict[str, date]) -> CheckResult:
+def _no_drift(
+    days: Days,
+    columns: int,
+    worst: Sequence[Moved],
+    drifting: Mapping[str, date],
+    later: Since,
+) -> CheckResult:
+    """Whether nothing drifts on the last of the days that were made, but for what was known, nor on the newest one."""
     said = f"None of {columns} columns drifts on {days.last}."
     facts: dict[str, object] = {"columns": columns, "columns that drift": len(drifting)}
-    if drifting:
-        moved = say_moved([(f"{found[0]} since {drifting[found[0]]}", *found[1:]) for found in worst])
-        verb = "have" if len(drifting) > 1 else "has"
-        said = f"{len(drifting)} of {columns} columns {verb} been further from the reference than unchanged days are"
-        said += f": {moved}." if moved else ", and of too few values since."
-    facts |= since_facts(worst, drifting, what="column")
-    return CheckResult(name=NO_DRIFT, passed=not drifting, description=said, blocking=False, facts=facts)
+    fresh = {column: first for column, first in drifting.items() if first not in later.known}
+    told_of = [moved for moved in worst if moved[0] in fresh]
+    for found, begun in ((told_of, fresh), (later.moved, later.begun)):
+        if begun:
+            moved, verb = say_since(found, begun), "have" if len(begun) > 1 else "has"
+            told = f"{len(begun)} of {columns} columns {verb} been further from the reference than unchanged days are"
+            told += f": {moved}." if moved else ", and of too few values since."
+            said = told if begun is fresh else f"{said} On the newest day {told}"
+        facts |= since_facts(found, begun, what="column")
+    passed = not fresh and not later.begun
+    return CheckResult(name=NO_DRIFT, passed=passed, description=said, blocking=False, facts=facts)

@@ -5,12 +5,13 @@ Drift and performance share it: both write a day, a column (or a slice) and `ala
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 
 import polars as pl
 
-from platform_assets.compute.incidents import alarms_of, spells
+from platform_assets.compute.incidents import Spell, alarms_of, spells
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.monitor import Monitor
 from platform_assets.declarations.names import DAY, table_folder
@@ -50,15 +51,79 @@ def lasting(
         alarmed: what was above a threshold on them (`day`, `column`).
         column: how the table's own rows name what `alarmed` calls `column`.
     """
-    folder = table_folder(catalogue.name, monitor.name)
-    first = max(monitor.partitions.first, days.first - _REMEMBERED)
-    if days.first > first and platform.lake.version(folder) is not None:
-        with platform.lake.reading(folder):
-            held = platform.lake.scan(folder, days=Days(first, days.first - ONE_DAY)).filter("alarmed")
-            before = held.select(DAY, column.alias("column")).collect()
+    first = _remembered_from(monitor, days)
+    if days.first > first and platform.lake.version(table_folder(catalogue.name, monitor.name)) is not None:
+        before = _alarmed(platform, catalogue, monitor, Days(first, days.first - ONE_DAY), column)
         alarmed = pl.concat([before, alarmed.select(before.columns)])
-    found = spells(alarms_of(alarmed))
-    return {spell.column: spell.incident for spell in sorted(found, key=lambda s: s.column) if spell.drifts(days.last)}
+    return _drifting(spells(alarms_of(alarmed)), on=days.last)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Since:
+    """What is known of later days than those that were just measured: a correction has days measured anew that are long past.
+
+    What lasts is not over because a day of before it is quiet, and what was over is not told again for it.
+
+    Attributes:
+        begun: as `lasting` tells of the newest day that is watched; nothing where none is later.
+        moved: as `furthest` tells of those columns then.
+        known: the incidents that the table told of already.
+    """
+
+    begun: Mapping[str, date] = field(default_factory=dict)
+    moved: Sequence[Moved] = ()
+    known: Collection[date] = ()
+
+
+def since(
+    platform: Platform,
+    catalogue: Catalogue,
+    monitor: Monitor | PerformanceMonitor,
+    days: Days,
+    alarmed: pl.DataFrame,
+    *,
+    times: pl.Expr,
+    column: pl.Expr = pl.col("column"),  # noqa: B008 - an expression is a value
+) -> Since:
+    """Look at the days after `days` that are watched.
+
+    The arguments are those of `lasting`, and how many times its threshold a row of the table is.
+    """
+    folder, later = table_folder(catalogue.name, monitor.name), Days(days.last + ONE_DAY, date.max)
+    if platform.lake.version(folder) is None:
+        return Since()
+    with platform.lake.reading(folder):
+        newest = platform.lake.scan(folder, days=later).select(pl.col(DAY).max()).collect().item()
+        if newest is None:
+            return Since()
+        rows = platform.lake.scan(folder, days=Days(newest, newest)).collect()
+    held = _alarmed(platform, catalogue, monitor, Days(_remembered_from(monitor, days), newest), column)
+    others = held.filter(~pl.col(DAY).is_between(days.first, days.last))
+    begun = _drifting(spells(alarms_of(pl.concat([others, alarmed.select(others.columns)]))), on=newest)
+    moved = furthest(rows.with_columns(column.alias("column"), times.alias("times")))
+    return Since(
+        begun=begun,
+        moved=[found for found in moved if found[0] in begun],
+        known={spell.incident for spell in spells(alarms_of(held))},
+    )
+
+
+def _remembered_from(monitor: Monitor | PerformanceMonitor, days: Days) -> date:
+    return max(monitor.partitions.first, days.first - _REMEMBERED)
+
+
+def _alarmed(
+    platform: Platform, catalogue: Catalogue, monitor: Monitor | PerformanceMonitor, days: Days, column: pl.Expr
+) -> pl.DataFrame:
+    """What the table has above a threshold."""
+    folder = table_folder(catalogue.name, monitor.name)
+    with platform.lake.reading(folder):
+        held = platform.lake.scan(folder, days=days).filter("alarmed")
+        return held.select(DAY, column.alias("column")).collect()
+
+
+def _drifting(found: Sequence[Spell], *, on: date) -> dict[str, date]:
+    return {spell.column: spell.incident for spell in sorted(found, key=lambda s: s.column) if spell.drifts(on)}
 
 
 def furthest(newest: pl.DataFrame) -> list[Moved]:
@@ -80,6 +145,11 @@ def say_moved(found: Sequence[Moved]) -> str:
         for column, measure, window, times in found[:_SHOWN]
     ]
     return "; ".join(told) + (f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
+
+
+def say_since(worst: Sequence[Moved], begun: Mapping[str, date]) -> str:
+    """What moved most, each with the day on which its incident began; "" of too few values."""
+    return say_moved([(f"{moved[0]} since {begun[moved[0]]}", *moved[1:]) for moved in worst])
 
 
 def since_facts(worst: Sequence[Moved], begun: Mapping[str, date], *, what: str) -> dict[str, object]:

@@ -126,6 +126,40 @@ def test_what_was_corrected_is_quiet_again(there: Platform) -> None:
     assert no_drift(made).description == (f"None of 4 columns drifts on {LAST}.")
 
 
+def test_what_lasts_is_not_over_because_a_day_of_before_is_made_anew(there: Platform) -> None:
+    change_unit(there, *Days(LAST - 3 * ONE_DAY, LAST))
+    lasting = no_drift(make(there, "order_drift", Days(LAST - 3 * ONE_DAY, LAST)))
+    before = LAST - 9 * ONE_DAY
+    anew = no_drift(make(there, "order_drift", Days(before, before)))
+    assert anew.passed is False
+    told = f"None of 4 columns drifts on {before}. On the newest day 1 of 4 columns has been further from the reference"
+    assert anew.description.startswith(told)
+    since = {name: said for name, said in anew.facts.items() if name.startswith("since ")}
+    assert since == {name: said for name, said in lasting.facts.items() if name.startswith("since ")}
+    assert list(since) == [f"since {LAST - 2 * ONE_DAY}"]
+
+
+def test_an_incident_that_a_correction_moves_is_told_as_what_it_has_become(there: Platform) -> None:
+    """The days between are made anew: what lasts began earlier than was told, and that is one incident, not two."""
+    change_unit(there, *Days(LAST - 3 * ONE_DAY, LAST))
+    make(there, "order_drift", Days(LAST - 3 * ONE_DAY, LAST))
+    earlier = Days(LAST - 6 * ONE_DAY, LAST - 4 * ONE_DAY)
+    change_unit(there, *earlier)
+    anew = no_drift(make(there, "order_drift", earlier))
+    assert [name for name in anew.facts if name.startswith("since ")] == [f"since {earlier.first + ONE_DAY}"]
+    assert not no_drift(make(there, "order_drift", Days(LAST, LAST))).passed
+
+
+def test_what_was_over_is_not_told_again_because_its_days_are_made_anew(there: Platform) -> None:
+    days = Days(LAST - 12 * ONE_DAY, LAST - 9 * ONE_DAY)
+    change_unit(there, *days)
+    assert f"since {days.first + ONE_DAY}" in no_drift(make(there, "order_drift", days)).facts
+    assert no_drift(make(there, "order_drift", Days(days.last + ONE_DAY, LAST))).passed
+    anew = make(there, "order_drift", days)
+    assert anew.facts["columns that drift"] == 1
+    assert no_drift(anew).passed, "it was told when it began"
+
+
 def measured_of_rows(there: Platform, column: str, current: Days, reference: Days) -> dict[str, float | None]:
     """The naive twin: the measures from all rows of the days."""
     was, is_now = (there.lake.scan(ORDERS, days=days).collect().get_column(column) for days in (reference, current))

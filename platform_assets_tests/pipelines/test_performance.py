@@ -124,17 +124,32 @@ def test_a_day_is_what_its_outcomes_come_to(quiet_ferry: Platform) -> None:
 
 
 def test_labels_that_flip_alarm_the_first_day_and_are_told_the_second_and_since_when(there: Platform) -> None:
-    told = CHANGED + ONE_DAY
-    change(there, Days(CHANGED, told + ONE_DAY), "flipped")
-    assert as_expected(make(there, "late_performance", on(CHANGED))).passed
-    assert whole(rows(there), CHANGED)["log_loss"]["alarmed"]
+    last = watched.WATCHED.last
+    first, told = last - 2 * ONE_DAY, last - ONE_DAY
+    change(there, Days(first, last), "flipped")
+    assert as_expected(make(there, "late_performance", on(first))).passed
+    assert whole(rows(there), first)["log_loss"]["alarmed"]
     second = as_expected(make(there, "late_performance", on(told)))
     assert not second.passed
     assert not second.blocking
     assert f"all rows since {told}" in second.description
     assert f"since {told}" in second.facts
-    third = as_expected(make(there, "late_performance", on(told + ONE_DAY)))
+    third = as_expected(make(there, "late_performance", on(last)))
     assert "all rows" in third.facts[f"since {told}"]  # still the same incident, a slice may have begun since
+
+
+def test_what_lasts_is_not_over_because_a_day_of_before_is_made_anew(there: Platform) -> None:
+    last = watched.WATCHED.last
+    days = Days(last - 3 * ONE_DAY, last)
+    change(there, days, "flipped")
+    lasting = as_expected(make(there, "late_performance", days))
+    assert not lasting.passed
+    anew = as_expected(make(there, "late_performance", on(last - 12 * ONE_DAY)))
+    assert anew.passed is False
+    assert f"measures on {last - 12 * ONE_DAY} is worse" in anew.description
+    assert "Worse than the probabilities let expect on the newest day: " in anew.description
+    told = [{n: said for n, said in check.facts.items() if n.startswith("since ")} for check in (lasting, anew)]
+    assert told[0] == told[1] != {}
 
 
 def test_a_boat_that_begins_to_be_late_alarms_as_its_own_slice(there: Platform) -> None:

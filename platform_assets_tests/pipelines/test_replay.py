@@ -21,7 +21,7 @@ from platform_assets.declarations.monitor import Fixed, Monitor, TrainedOn
 from platform_assets.declarations.times import ONE_DAY, Days
 from platform_assets.declarations.views import RollingSplit
 from platform_assets.errors import DeclarationError, PartitionError, TableError
-from platform_assets.pipelines.advance import Made, There, make
+from platform_assets.pipelines.advance import Made, make
 from platform_assets.pipelines.materialize import materialize
 from platform_assets.pipelines.replay.journal import Day, Journal
 from platform_assets.pipelines.replay.operate import _wrong
@@ -279,32 +279,6 @@ def test_two_policies_have_two_names(tmp_path: Path) -> None:
     with pytest.raises(DeclarationError, match=f"two policies are called eager, the second of them {told[1]}"):
         read_policies([*map(str, told), "never"])
     assert list(read_policies(["monthly", "never", "monthly"])) == ["monthly", "never"]
-
-
-@pytest.mark.parametrize(
-    ("of_old_days", "of_new_days", "was_open", "wrong"),
-    [
-        ({}, None, {"crossing_drift: no_drift"}, {"crossing_drift: no_drift"}),
-        ({"no_drift": "it did"}, None, set(), set()),
-        ({"no_drift": "it did"}, {}, {"crossing_drift: no_drift"}, set()),
-        ({}, {"no_drift": "it does"}, set(), {"crossing_drift: no_drift"}),
-    ],
-    ids=["quiet then and not over", "over long ago", "over now", "begun now"],
-)
-def test_an_incident_is_told_once_whatever_days_are_made_anew(
-    landed: Path,
-    of_old_days: dict[str, str],
-    of_new_days: dict[str, str] | None,
-    was_open: set[str],
-    wrong: set[str],
-) -> None:
-    made, last = replayed.replay(landed), replayed.OPERATED.last
-    old = last - timedelta(days=9)
-    turn = [Made(name="crossing_drift", days=Days(old, old), failed=of_old_days)]
-    if of_new_days is not None:
-        turn.append(Made(name="crossing_drift", days=Days(last, last), failed=of_new_days))
-    there: There = {"crossing_drift": {old, last}}
-    assert _wrong([one for one in turn if made._is_news(one, there)], was_open) == wrong  # type: ignore[attr-defined]
 
 
 def test_an_incident_is_told_beside_one_that_lasts_and_beside_what_cannot_be_judged() -> None:

@@ -6,7 +6,7 @@ own windows, however many days came before.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -21,7 +21,7 @@ from platform_assets.declarations.names import DAY, table_folder
 from platform_assets.declarations.performance import ALL, PERFORMANCE_MEASURES, PerformanceMonitor
 from platform_assets.declarations.times import ONE_DAY, Days
 from platform_assets.pipelines.checks import AS_EXPECTED
-from platform_assets.pipelines.incidents import furthest, lasting, say_moved, since_facts
+from platform_assets.pipelines.incidents import Since, furthest, lasting, say_since, since, since_facts
 from platform_assets.pipelines.performance.plots import picture_of_performance
 from platform_assets.pipelines.performance.thresholds import thresholds_of
 from platform_assets.pipelines.performance.windows import PROBABILITY, TRUTH, VERSION, Cut, cuts, slice_columns
@@ -35,6 +35,9 @@ _TITLE = (
     .then(pl.lit("all rows"))
     .otherwise(pl.concat_str("sliced_by", "slice", separator=" "))
 )
+_TIMES = pl.col("excess") / pl.col("threshold")
+_WORSE = "Worse than the probabilities let expect"
+_TOO_FEW = "too few rows to say by how much"
 
 
 def watch_performance(
@@ -53,6 +56,7 @@ def watch_performance(
     rows = _compared([row for cut in made for row in _measured(monitor, cut)], thresholds)
     alarmed = rows.filter("alarmed").select(DAY, _TITLE.alias("column"), "window")
     begun = lasting(platform, catalogue, monitor, days, alarmed, column=_TITLE)
+    later = since(platform, catalogue, monitor, days, alarmed, times=_TIMES, column=_TITLE)
     newest = rows.filter(pl.col(DAY) == days.last)
     whole = [cut for cut in made if cut.day == days.last and cut.sliced_by == ALL]
     longest = max(whole, key=lambda cut: cut.window)
@@ -79,7 +83,7 @@ def watch_performance(
         days,
         run,
         inputs,
-        checks=[_as_expected(days, newest, begun, without)],
+        checks=[_as_expected(days, newest, begun, without, later)],
         facts=facts,
         pictures=pictures,
     )
@@ -229,15 +233,24 @@ def _table(newest: pl.DataFrame, window: int) -> pl.DataFrame:
     return shown.sort(pl.col("sliced_by") != ALL, worst, descending=[False, True])
 
 
-def _as_expected(days: Days, newest: pl.DataFrame, begun: dict[str, date], without: Sequence[str]) -> CheckResult:
-    """Whether nothing is above its threshold; of a day on which nothing could be, it fails as well, and says why."""
-    told = newest.with_columns(_TITLE.alias("column"), (pl.col("excess") / pl.col("threshold")).alias("times"))
+def _as_expected(
+    days: Days,
+    newest: pl.DataFrame,
+    begun: Mapping[str, date],
+    without: Sequence[str],
+    later: Since,
+) -> CheckResult:
+    """Whether nothing is above its threshold on the last of the days that were made, but for what was known, nor on the newest.
+
+    Of a day on which nothing could be, it fails as well, and says why.
+    """
+    told = newest.with_columns(_TITLE.alias("column"), _TIMES.alias("times"))
     compared = told.filter(pl.col("threshold").is_not_null() & pl.col("excess").is_not_null())
-    worst = [moved for moved in furthest(told) if moved[0] in begun]
     facts: dict[str, object] = {"measures compared": len(compared), "slices worse than expected": len(begun)}
-    if begun:
-        named = [(f"{moved[0]} since {begun[moved[0]]}", *moved[1:]) for moved in worst]
-        said = f"Worse than the probabilities let expect: {say_moved(named) or 'too few rows to say by how much'}."
+    fresh = {column: first for column, first in begun.items() if first not in later.known}
+    worst = [moved for moved in furthest(told) if moved[0] in fresh]
+    if fresh:
+        said = f"{_WORSE}: {say_since(worst, fresh) or _TOO_FEW}."
     elif without:
         said = f"Nothing tells what is too much: {'; '.join(without)}."
     elif compared.is_empty():
@@ -248,6 +261,8 @@ def _as_expected(days: Days, newest: pl.DataFrame, begun: dict[str, date], witho
             f"None of {len(compared)} measures on {days.last} is worse than the probabilities let expect, "
             "but for what unchanged days are."
         )
-    passed = not begun and not without and not compared.is_empty()
-    facts |= since_facts(worst, begun, what="slice")
+    if later.begun:
+        said += f" {_WORSE} on the newest day: {say_since(later.moved, later.begun) or _TOO_FEW}."
+    passed = not fresh and not without and not compared.is_empty() and not later.begun
+    facts |= since_facts(worst, fresh, what="slice") | since_facts(later.moved, later.begun, what="slice")
     return CheckResult(name=AS_EXPECTED, passed=passed, description=said, blocking=False, facts=facts)

@@ -149,7 +149,7 @@ class Replay:
         fresh = self._fresh_labels(turn, waited, since, run)
         memory = {} if before is None else dict(before.memory)
         was_open = set() if before is None else set(before.open)
-        wrong = _wrong([made for made in turn if self._is_news(made, there)], was_open)
+        wrong = _wrong(turn, was_open)
         alerts = {who: sorted(self._of(who, wrong - was_open)) for who in (None, *self.policies)}
         policies = {}
         for policy in self.policies:
@@ -175,13 +175,6 @@ class Replay:
             seconds=sum(m.wall_seconds for m in alike),
             cpu_seconds=sum(m.cpu_seconds for m in alike),
         )
-
-    def _is_news(self, made: Made, there: There) -> bool:
-        """Whether it says how things are now: what a monitor says of days made anew, long past, neither begins nor ends."""
-        is_monitor = isinstance(self.setting.catalogue[made.name], Monitor | PerformanceMonitor)
-        if not is_monitor or made.error or made.days is None:
-            return True
-        return made.days.last == max(day for day in there[made.name] if day is not None)
 
     def _of(self, policy: str | None, wrong: set[str]) -> set[str]:
         return {said for said in wrong if self.setting.policy_of.get(said.partition(":")[0]) == policy}
