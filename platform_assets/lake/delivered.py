@@ -70,7 +70,7 @@ class Delivered(Landing):
         """
         seen = self.at(max(own.start_of(days.last + 2 * ONE_DAY) for own in self.calendars.values()))
         told = {source: seen.stamps(source, _whole(seen.deliveries(source))) for source in sorted(seen.calendars)}
-        snapshots = {path.name: path.stat().st_size for path in sorted(self.root.glob("*.csv"))}
+        snapshots = [self.stamps(path.stem, None) for path in sorted(self.root.glob("*.csv")) if "@" not in path.stem]
         return hashlib.blake2b(json.dumps([told, snapshots]).encode(), digest_size=8).hexdigest()
 
     def deliveries(self, source: str) -> dict[date, tuple[Delivery, ...]]:

@@ -89,3 +89,12 @@ def test_what_is_delivered_later_does_not_change_the_digest(landing: Landing) ->
     assert Delivered.of(landing, CALENDARS, until=at(DAYS.first)).digest(early) == before
     landing.path("orders", early.first, at(early.first, hours=30)).write_text("order_id\n")
     assert Delivered.of(landing, CALENDARS, until=at(DAYS.first)).digest(early) != before
+
+
+def test_another_snapshot_changes_the_digest(landing: Landing) -> None:
+    """Also one of the same size: what was operated with the other must not go on with it."""
+    snapshot = landing.path("products", None)
+    snapshot.write_text("product\nhat\n")
+    before = Delivered.of(landing, CALENDARS, until=at(DAYS.first)).digest(DAYS)
+    snapshot.write_text("product\ncap\n")
+    assert Delivered.of(landing, CALENDARS, until=at(DAYS.first)).digest(DAYS) != before
