@@ -24,11 +24,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from benchmarks import peers
 
 Work = Callable[[], Any]
 
-ENOUGH = 60.0
+ENOUGH = 20
 """Seconds of a contender's work after which it is not asked to repeat it."""
 
 LIBRARIES = ("polars", "duckdb", "pandas", "deltalake", "lightgbm", "mlflow", "numpy", "dagster")
@@ -126,13 +128,14 @@ def hold(contest: Contest, *, size: str) -> list[Figures]:
         print(f"left out, since .venv-peers is missing (make bench makes it): {'; '.join(absent)}", file=sys.stderr)
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in here}
     order = sorted(here, key=lambda name: name != contest.truth)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, Console(stderr=True).status("making the data") as under_way:
         # In a process of its own: a process begins with the peak of the one that started it.
         _told([sys.executable, "-m", contest.module, "--size", size, "--make", folder])
-        for _ in range(repeat):
-            for name in order:
+        for turn in range(repeat):
+            for place, name in enumerate(order):
                 if sum(f["wall"] * contest.contenders[name].times for f in found[name]) >= ENOUGH:
                     continue
+                under_way.update(f"turn {turn + 1} of {repeat}, {place + 1} of {len(order)}: {name}")
                 python = str(peers.python()) if contest.contenders[name].peer else sys.executable
                 said = _told([python, "-m", contest.module, "--one", folder, name])
                 found[name].append(json.loads(said.splitlines()[-1]))
@@ -239,7 +242,7 @@ def main(contest: Contest, description: str) -> None:
 
 def _work_done(contest: Contest, size: str) -> str:
     numbers = {name: f"{value:,}" for name, value in contest.sizes[size].items()}
-    return f"{contest.work.format(**numbers)}, median of {numbers['repeat']} or of what a minute holds"
+    return f"{contest.work.format(**numbers)}, median of {numbers['repeat']} or of what {ENOUGH} s hold"
 
 
 def _told(command: Sequence[str]) -> str:

@@ -110,6 +110,7 @@ def ours(root: Path, count: int | None, *, through_dagster: bool) -> Work:
     from benchmarks import visits
     from platform_assets.lake.tables import Lake
     from platform_assets.orchestration.definitions import build_definitions
+    from platform_assets.orchestration.instance import open_instance
     from platform_assets.orchestration.refresh import RANGE_END, RANGE_START
     from platform_assets.settings import load_settings
 
@@ -121,7 +122,7 @@ def ours(root: Path, count: int | None, *, through_dagster: bool) -> Work:
     found = build_definitions(catalogue, settings=settings)
     job = dg.Definitions(assets=found.assets, resources=found.resources, executor=found.executor)
     resolved = job.resolve_implicit_global_asset_job_def()
-    instance = dg.DagsterInstance.local_temp(str(own / "dagster"))
+    instance = open_instance(settings)
 
     def run(first: date, last: date) -> None:
         tags = {RANGE_START: str(first), RANGE_END: str(last)}
@@ -233,9 +234,6 @@ CONTEST = Contest(
         ),
         "an asset of plain Dagster, a run for each day": Contender(
             ready=lambda root: plain(root, None, pickled), base=BACKFILL
-        ),
-        "with dagster-polars on Delta, a run for each day": Contender(
-            ready=lambda root: plain(root, None, in_delta), base=BACKFILL, peer=True
         ),
     },
     base=LOAD,

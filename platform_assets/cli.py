@@ -18,6 +18,7 @@ from platform_assets.errors import PlatformError, SettingsError
 from platform_assets.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from platform_assets.declarations.catalogue import Catalogue
     from platform_assets.registry.versions import ModelName
 
 NEXT = (
@@ -61,7 +62,7 @@ def refresh(settings: Settings, chosen: argparse.Namespace) -> int:
     failed = False
     for catalogue in catalogues:
         try:
-            bring_up_to_date(settings, catalogue_name=catalogue.name)
+            bring_up_to_date(settings, catalogue)
         except PlatformError as error:
             # The other projects have nothing to do with it.
             _complain(error)
@@ -69,7 +70,7 @@ def refresh(settings: Settings, chosen: argparse.Namespace) -> int:
     return int(failed)
 
 
-def bring_up_to_date(settings: Settings, *, catalogue_name: str) -> None:
+def bring_up_to_date(settings: Settings, catalogue: Catalogue) -> None:
     """Plan one project, carry the plan out as Dagster runs, and print what came of it.
 
     Raises:
@@ -78,14 +79,12 @@ def bring_up_to_date(settings: Settings, *, catalogue_name: str) -> None:
     from platform_assets.orchestration.definitions import build_definitions
     from platform_assets.orchestration.instance import open_instance
     from platform_assets.orchestration.outlook import decide
-    from platform_assets.orchestration.projects import find_catalogues
     from platform_assets.orchestration.refresh import any_stale, carry_out, divide, look_again
     from platform_assets.orchestration.resources import resources
     from platform_assets.pipelines.summary import summarize
     from platform_assets.terminal import Follow, console, show_places, show_plan, show_summary
 
     out = console()
-    catalogue = next(c for c in find_catalogues() if c.name == catalogue_name)
     platform = resources(settings)["platform"].open()
     with open_instance(settings) as instance:
         stale = decide(platform, catalogue, instance, now=datetime.now(UTC))

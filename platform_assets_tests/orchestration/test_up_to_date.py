@@ -209,21 +209,15 @@ def test_more_than_a_hundred_upstream_days_are_looked_at(empty_data: Path, tmp_p
 
 
 class TestRefresh:
-    @pytest.fixture
-    def _only_the_shop(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("platform_assets.orchestration.projects.find_catalogues", lambda: [shop.CATALOGUE])
-
     @pytest.mark.slow
-    @pytest.mark.usefixtures("_only_the_shop")
     def test_what_it_mended_is_green_at_once(self, full: Deployment) -> None:
         land_changed(full, LAST)
         look(full)
         assert red(full)
-        bring_up_to_date(full.settings, catalogue_name="shop")
+        bring_up_to_date(full.settings, shop.CATALOGUE)
         assert red(full) == set()
 
     @pytest.mark.slow
-    @pytest.mark.usefixtures("_only_the_shop")
     def test_nothing_to_do_and_red_never_stand_side_by_side(
         self, full: Deployment, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -231,11 +225,11 @@ class TestRefresh:
         look(full)
         full.refresh_by_hand()
         assert red(full), "what a notebook mends, Dagster does not hear of"
-        bring_up_to_date(full.settings, catalogue_name="shop")
+        bring_up_to_date(full.settings, shop.CATALOGUE)
         assert "nothing to do" in capsys.readouterr().out
         assert red(full) == set()
         runs = len(full.instance.get_runs())
-        bring_up_to_date(full.settings, catalogue_name="shop")
+        bring_up_to_date(full.settings, shop.CATALOGUE)
         assert len(full.instance.get_runs()) == runs, "when all is well there is no need to look again"
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 
 from platform_assets.cli import bring_up_to_date
+from platform_assets.defs.flights.catalogue import CATALOGUE
 from platform_assets.defs.flights.upstream import land
 from platform_assets.errors import PlatformError
 from platform_assets.settings import load_settings
@@ -21,7 +22,7 @@ def main() -> int:
         print("A year of flights out of New York: will a flight arrive 30 minutes late or more?\n", flush=True)
         landed = land(settings.landing)
         print(f"{landed.written:,} files landed, {landed.unchanged:,} as before, in {settings.landing}", flush=True)
-        bring_up_to_date(settings, catalogue_name="flights")
+        bring_up_to_date(settings, CATALOGUE)
     except PlatformError as error:
         print(f"make demo: {error}", file=sys.stderr)
         return 1
