@@ -118,7 +118,7 @@ CONTEST = Contest(
     sizes={
         "small": {"per_day": 100, "young": 62, "grown": 70, "old": 90, "repeat": 1},
         "default": {"per_day": 2_000, "young": 62, "grown": 180, "old": 365, "repeat": 3},
-        "large": {"per_day": 2_000, "young": 62, "grown": 365, "old": 3_650, "repeat": 3},
+        "large": {"per_day": 200, "young": 62, "grown": 365, "old": 3_650, "repeat": 3},
     },
     make=make,
     contenders={

@@ -223,7 +223,7 @@ CONTEST = Contest(
     sizes={
         "small": {"per_day": 300, "young": 1, "grown": 3, "old": 10, "repeat": 1},
         "default": {"per_day": 5_000, "young": 1, "grown": 30, "old": 365, "repeat": 5},
-        "large": {"per_day": 5_000, "young": 1, "grown": 365, "old": 3_650, "repeat": 5},
+        "large": {"per_day": 500, "young": 1, "grown": 365, "old": 3_650, "repeat": 5},
     },
     make=make,
     contenders={
