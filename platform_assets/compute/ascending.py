@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from platform_assets.compute.summaries import Floats
@@ -10,6 +12,8 @@ from platform_assets.compute.summaries import Floats
 def finite(numbers: Floats) -> Floats:
     """Those that are finite, ascending: a view of the numbers, which are sorted in place."""
     numbers.sort()  # -inf comes first, inf and NaN last
+    if not len(numbers) or (math.isfinite(numbers[0]) and math.isfinite(numbers[-1])):
+        return numbers
     first, end = np.searchsorted(numbers, -np.inf, side="right"), np.searchsorted(numbers, np.inf)
     found: Floats = numbers[first:end]
     return found

@@ -159,8 +159,8 @@ def grids(whole: pl.DataFrame, *, points: int | None = None) -> Iterator[Grid]:
         (kind,) = only.kinds
         values = only.values
         if points is not None:
-            ends, firsts = np.cumsum(only.weights).astype(np.int64), np.array([0, len(values)])
-            values = thin(values, ends, firsts, np.array([points]))[0] if len(values) else values
+            before = np.append(0, np.cumsum(only.weights)).astype(np.int64)
+            values = values[thin(before, np.array([0, len(values)]), np.array([points]))[0]]
         if len(values) > 1:
             values = np.union1d(values, np.linspace(values[0], values[-1], _EVEN + 1))
         yield Grid(
