@@ -163,7 +163,7 @@ PUBLIC: dict[ModuleType, set[str]] = {
     },
     catalogue: {"Catalogue", "Reach", "calendar", "reach", "days_read", "days_always_read", "days_affected"},
     point_in_time: {"point_in_time_join", "point_in_time_joins", "Features"},
-    content_hash: {"content_hash", "content_hashes", "row_hashes", "mix", "text_words"},
+    content_hash: {"content_hash", "content_hashes", "row_hashes", "mix", "mix_above", "text_words"},
     summaries: {
         "points_for",
         "rank_error_of",

@@ -34,7 +34,7 @@ from platform_assets.compute.grids import (
 )
 from platform_assets.compute.merging import merge
 from platform_assets.compute.profiles import kind_of, numbers_of
-from platform_assets.compute.summaries import Floats, Integers, moments
+from platform_assets.compute.summaries import Floats, Integers
 from platform_assets.declarations.times import ONE_DAY, Days
 
 MEASURES = (
@@ -206,7 +206,8 @@ def exact_drift(reference: pl.Series, current: pl.Series, *, bins: int = BINS) -
 def _values_apart(p: Floats, q: Floats, bins: int) -> dict[str, float]:
     """What `_numbers_apart` tells, of the values themselves, ascending: each is a point, and nothing lies between two."""
     gap, furthest, area = steps(ascending, len(p) + len(q)).apart(p, q)
-    spread = math.sqrt(moments(p)[1] / len(p))
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = float(p.std())
     ends = np.append(p[(np.arange(1, bins) * len(p) + bins - 1) // bins - 1], p[-1])
     upto = [
         np.array([0, np.searchsorted(side, p[0]), *np.searchsorted(side, ends, side="right"), len(side)])
@@ -301,14 +302,14 @@ def _area(grid: Grid, apart: Floats, rooms: Floats) -> Floats:
     return area
 
 
-def _edges(was: Counts, upto: Floats, bins: int) -> npt.NDArray[np.int64]:
+def _edges(was: Counts, cumulated: Floats, bins: int) -> npt.NDArray[np.int64]:
     """How many cells lie below each edge of the bins: the first and the last bin hold nothing of the reference."""
-    cells, points = was.cells.shape[1], upto[:, 1::2]
+    cells, points = was.cells.shape[1], cumulated[:, 1::2]
     low = np.argmax(was.cells > 0, axis=1)
     high = cells - np.argmax(was.cells[:, ::-1] > 0, axis=1)
     shares = np.arange(1, bins) * was.known[:, None]
-    inner = (points[:, None, :] * bins < shares[:, :, None]).sum(axis=2) * 2 + 2
-    inner = np.minimum(inner, high[:, None])
+    below = [np.searchsorted(upto * bins, share) for upto, share in zip(points, shares, strict=True)]
+    inner = np.minimum(2 * np.array(below).reshape(shares.shape) + 2, high[:, None])
     return np.column_stack([np.zeros_like(low), low, inner, high, np.full_like(low, cells)])
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from platform_assets.compute.content_hash import Words, mix
+from platform_assets.compute.content_hash import Words, mix_above
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -160,11 +160,11 @@ def least_hashes(words: Words, *, most: int = HASHES) -> Integers:
     limit = np.uint64(min(bound, 1.0) * (2**64 - 2**12))
     found = []
     for start in range(0, len(words), _CHUNK):
-        hashes = mix(words[start : start + _CHUNK])
+        hashes = mix_above(words[start : start + _CHUNK])
         found.append(hashes[hashes <= limit] if bound < 1 else hashes)
     kept = np.unique(np.concatenate(found) >> shift) if found else np.zeros(0, dtype=np.uint64)
     if len(kept) < most and bound < 1:  # an unlikely draw
-        kept = np.unique(mix(words) >> shift)
+        kept = np.unique(mix_above(words) >> shift)
     return kept[:most].astype(np.int64)
 
 
