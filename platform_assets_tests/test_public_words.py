@@ -9,10 +9,12 @@ from types import ModuleType
 import pytest
 
 from platform_assets.compute import (
+    ascending,
     band,
     calibration,
     classifier,
     comparison,
+    compiling,
     content_hash,
     contracts,
     corrections,
@@ -161,7 +163,7 @@ PUBLIC: dict[ModuleType, set[str]] = {
     },
     catalogue: {"Catalogue", "Reach", "calendar", "reach", "days_read", "days_always_read", "days_affected"},
     point_in_time: {"point_in_time_join", "point_in_time_joins", "Features"},
-    content_hash: {"content_hash", "content_hashes", "row_hashes", "mix", "text_words"},
+    content_hash: {"content_hash", "content_hashes", "row_hashes", "mix", "mix_above", "text_words"},
     summaries: {
         "points_for",
         "rank_error_of",
@@ -173,9 +175,11 @@ PUBLIC: dict[ModuleType, set[str]] = {
         "least_hashes",
         "distinct_of",
     },
+    compiling: {"compiled", "steps"},
+    ascending: {"apart", "finite"},
     merging: {"merge", "flat"},
     profiles: {"Profile", "profile", "each", "kind_of", "numbers_of"},
-    grids: {"Grid", "Listed", "Counts", "by_column", "grids", "count_profiles", "count_values", "places"},
+    grids: {"Grid", "Listed", "Counts", "by_column", "grids", "count_profiles", "count_texts", "places"},
     drift: {"Against", "fixed", "trailing", "year_ago", "drift", "drift_over", "exact_drift"},
     thresholds: {"held_out", "learn", "alarms", "exceeded"},
     contracts: {"judge", "together", "Verdict"},

@@ -76,12 +76,18 @@ def _word(text: str) -> np.uint64:
 
 def mix(words: Words) -> Words:
     """SplitMix64: each word as another that tells nothing of it, equal words as equal ones."""
+    z = mix_above(words)
+    z ^= z >> np.uint64(31)
+    return z
+
+
+def mix_above(words: Words) -> Words:
+    """All of `mix` but its last step, which leaves the upper 31 bits as they are."""
     z = words + _GOLDEN
     z ^= z >> np.uint64(30)
     z *= np.uint64(0xBF58476D1CE4E5B9)
     z ^= z >> np.uint64(27)
     z *= np.uint64(0x94D049BB133111EB)
-    z ^= z >> np.uint64(31)
     return z
 
 

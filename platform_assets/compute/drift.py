@@ -18,6 +18,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from platform_assets.compute import ascending
+from platform_assets.compute.ascending import finite
+from platform_assets.compute.compiling import steps
 from platform_assets.compute.grids import (
     NOTHING,
     STEPS,
@@ -25,11 +28,12 @@ from platform_assets.compute.grids import (
     Grid,
     by_column,
     count_profiles,
-    count_values,
+    count_texts,
     grids,
     places,
 )
 from platform_assets.compute.merging import merge
+from platform_assets.compute.profiles import kind_of, numbers_of
 from platform_assets.compute.summaries import Floats, Integers
 from platform_assets.declarations.times import ONE_DAY, Days
 
@@ -184,10 +188,42 @@ def drift_over(
 
 def exact_drift(reference: pl.Series, current: pl.Series, *, bins: int = BINS) -> dict[str, float | None]:
     """The measures of two columns from their values, without profiles; None where they mean nothing."""
-    grid, (was, is_now) = count_values(reference, current)
-    found = _measured(grid, was, is_now, bins=bins, at_least=1)
-    told = {measure: float(found[measure][0]) for measure in MEASURES if measure in found}
-    return {measure: None if math.isnan(told.get(measure, math.nan)) else told[measure] for measure in MEASURES}
+    kind = kind_of(reference.dtype)
+    if kind == "text":
+        grid, (was, is_now) = count_texts(reference, current)
+        measured = _measured(grid, was, is_now, bins=bins, at_least=1)
+        found = {name: float(value[0]) for name, value in measured.items()}
+    else:
+        p, q = (finite(numbers_of(side.to_frame())[:, 0]) for side in (reference, current))
+        found = {}
+        if len(reference) and len(current):
+            found["missing"] = abs((1 - len(q) / len(current)) - (1 - len(p) / len(reference)))
+        if len(p) and len(q) and kind != "instant":
+            found |= _values_apart(p, q, bins)
+    return {name: found[name] if math.isfinite(found.get(name, math.nan)) else None for name in MEASURES}
+
+
+def _values_apart(p: Floats, q: Floats, bins: int) -> dict[str, float]:
+    """What `_numbers_apart` tells, of the values themselves, ascending: each is a point, and nothing lies between two."""
+    gap, furthest, area = steps(ascending, len(p) + len(q)).apart(p, q)
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = float(p.std())
+    ends = np.append(p[(np.arange(1, bins) * len(p) + bins - 1) // bins - 1], p[-1])
+    upto = [
+        np.array([0, np.searchsorted(side, p[0]), *np.searchsorted(side, ends, side="right"), len(side)])
+        for side in (p, q)
+    ]
+    binned = [np.diff(rows)[np.newaxis].astype(np.float64) for rows in upto]
+    real = np.concatenate([[True, True], np.diff(ends) > 0, [True]])
+    with np.errstate(invalid="ignore"):
+        found = _binned(binned[0], binned[1], real[np.newaxis])
+    return {name: float(value[0]) for name, value in found.items()} | {
+        "infinity_norm": furthest,
+        "kolmogorov_smirnov": gap,
+        "wasserstein": area,
+        "wasserstein_in_spreads": area / spread if spread else math.nan,
+        "unseen": float(binned[1][0, 0] + binned[1][0, -1]) / len(q),
+    }
 
 
 def _window(last: date, length: int) -> Days:
@@ -266,14 +302,14 @@ def _area(grid: Grid, apart: Floats, rooms: Floats) -> Floats:
     return area
 
 
-def _edges(was: Counts, upto: Floats, bins: int) -> npt.NDArray[np.int64]:
+def _edges(was: Counts, cumulated: Floats, bins: int) -> npt.NDArray[np.int64]:
     """How many cells lie below each edge of the bins: the first and the last bin hold nothing of the reference."""
-    cells, points = was.cells.shape[1], upto[:, 1::2]
+    cells, points = was.cells.shape[1], cumulated[:, 1::2]
     low = np.argmax(was.cells > 0, axis=1)
     high = cells - np.argmax(was.cells[:, ::-1] > 0, axis=1)
     shares = np.arange(1, bins) * was.known[:, None]
-    inner = (points[:, None, :] * bins < shares[:, :, None]).sum(axis=2) * 2 + 2
-    inner = np.minimum(inner, high[:, None])
+    below = [np.searchsorted(upto * bins, share) for upto, share in zip(points, shares, strict=True)]
+    inner = np.minimum(2 * np.array(below).reshape(shares.shape) + 2, high[:, None])
     return np.column_stack([np.zeros_like(low), low, inner, high, np.full_like(low, cells)])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
@@ -11,8 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from platform_assets.compute.merging import flat
-from platform_assets.compute.profiles import kind_of, numbers_of
-from platform_assets.compute.summaries import Floats, Integers, runs, thin
+from platform_assets.compute.summaries import Floats, Integers, thin
 from platform_assets.declarations.times import Days
 
 STEPS = 65_536
@@ -160,8 +159,8 @@ def grids(whole: pl.DataFrame, *, points: int | None = None) -> Iterator[Grid]:
         (kind,) = only.kinds
         values = only.values
         if points is not None:
-            ends, firsts = np.cumsum(only.weights).astype(np.int64), np.array([0, len(values)])
-            values = thin(values, ends, firsts, np.array([points]))[0] if len(values) else values
+            before = np.append(0, np.cumsum(only.weights)).astype(np.int64)
+            values = values[thin(before, np.array([0, len(values)]), np.array([points]))[0]]
         if len(values) > 1:
             values = np.union1d(values, np.linspace(values[0], values[-1], _EVEN + 1))
         yield Grid(
@@ -221,33 +220,23 @@ def _matrix(down: Integers, across: Integers, weights: Floats, shape: tuple[int,
     return flat.astype(np.float64).reshape(shape)
 
 
-def count_values(reference: pl.Series, current: pl.Series) -> tuple[Grid, tuple[Counts, Counts]]:
-    """A grid of every value of two columns, and their rows in its cells."""
-    kind = kind_of(reference.dtype)
-    grid = Grid(column=reference.name, kind=kind, points=np.zeros(0), texts=None, spread=None)
-    if kind == "text":
-        held = [cells.cast(pl.String).drop_nulls().value_counts(name="rows") for cells in (reference, current)]
-        items = [counted.to_series(0) for counted in held]
-        weights = [counted.get_column("rows").to_numpy() for counted in held]
-        texts = pl.concat([cells.rename("text") for cells in items]).unique().sort()
-        grid = replace(grid, texts=texts)
-        cells_of = [texts.search_sorted(texts_of).to_numpy() for texts_of in items]
-    else:
-        numbers = [numbers_of(cells.to_frame())[:, 0] for cells in (reference, current)]
-        known = [np.sort(values[np.isfinite(values)]) for values in numbers]
-        ones = [runs(values, np.array([0, len(values)], dtype=np.int64)) for values in known]
-        weights = [np.diff(ends, prepend=0) for _, ends, _ in ones]
-        spread = float(known[0].std()) if len(known[0]) else None
-        grid = replace(grid, points=np.union1d(ones[0][0], ones[1][0]), spread=spread)
-        cells_of = [2 * np.searchsorted(grid.points, values) + 1 for values, _, _ in ones]
+def count_texts(reference: pl.Series, current: pl.Series) -> tuple[Grid, tuple[Counts, Counts]]:
+    """A grid of every text of two columns, and their rows in its cells."""
+    held = [cells.cast(pl.String).drop_nulls().value_counts(name="rows") for cells in (reference, current)]
+    items = [counted.to_series(0) for counted in held]
+    texts = pl.concat([cells.rename("text") for cells in items]).unique().sort()
+    grid = Grid(column=reference.name, kind="text", points=np.zeros(0), texts=texts, spread=None)
+    weights = [counted.get_column("rows").to_numpy() for counted in held]
     was, is_now = (
         Counts(
             rows=np.array([len(cells)], dtype=np.float64),
             known=np.array([weight.sum()], dtype=np.float64),
             error=np.zeros(1),
-            cells=np.bincount(cell, weights=weight, minlength=grid.cells).astype(np.float64)[None],
-            rooms=np.zeros((1, len(grid.points) + 1)),
+            cells=_matrix(
+                np.zeros(len(own), dtype=np.int64), texts.search_sorted(own).to_numpy(), weight, (1, grid.cells)
+            ),
+            rooms=np.zeros((1, 1)),
         )
-        for cells, cell, weight in zip((reference, current), cells_of, weights, strict=True)
+        for cells, own, weight in zip((reference, current), items, weights, strict=True)
     )
     return grid, (was, is_now)

@@ -80,16 +80,19 @@ def _numbers(parts: pl.DataFrame, most: int | None) -> pl.DataFrame:
     values, bounds = numbers.to_numpy(), upto[firsts]
     sorted_ = [first + np.argsort(values[first:end], kind="stable") for first, end in _pairs(bounds)]
     order = np.concatenate([np.zeros(0, dtype=np.int64), *sorted_])
-    alike, ends, starts = runs(values[order], bounds)
-    before = np.cumsum(weights.to_numpy()[order])[ends - 1]
-    known = np.diff(np.append(0, before)[starts])
+    ordered = values[order]
+    alike, starts = runs(ordered, bounds)
+    before = np.append(0, np.cumsum(weights.to_numpy()[order]))[alike]
+    known = np.diff(before[starts])
     points = points_for(known) if most is None else np.full_like(known, most)
-    kept, counts, lengths, error = thin(alike, before, starts, points)
+    kept, counts, lengths, error = thin(before, starts, points)
     sizes = (parts["rows"] - parts["nulls"] - parts["nans"] - parts["infinities"]).to_numpy()
     moments = parts.select(_POOLED).to_numpy()
     measured = np.array([pooled(sizes[first:end], moments[first:end]) for first, end in _pairs(firsts)]).reshape(-1, 4)
     exact = np.diff(starts)
-    listed = pl.DataFrame({"of": np.repeat(np.arange(len(lengths)), lengths), "values": kept, "counts": counts})
+    listed = pl.DataFrame(
+        {"of": np.repeat(np.arange(len(lengths)), lengths), "values": ordered[alike[kept]], "counts": counts}
+    )
     lists = listed.group_by("of", maintain_order=True).agg("values", "counts")
     added = parts.group_by("column", maintain_order=True).agg(
         pl.col("minimum").min(), pl.col("maximum").max(), pl.col("error").sum()

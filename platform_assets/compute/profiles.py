@@ -7,6 +7,7 @@ The same rows give the same profile, in any order.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -17,13 +18,13 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]
 
+from platform_assets.compute.ascending import finite
 from platform_assets.compute.content_hash import text_words
 from platform_assets.compute.summaries import (
     Floats,
     Integers,
     least_hashes,
     moments,
-    number_words,
     points_for,
     runs,
     thin,
@@ -171,8 +172,7 @@ def profile(
             raise ValueError(msg)
         held = held.sort(day)
         ordered = held.get_column(day)
-        _, ends, _ = runs(ordered.to_numpy(), np.array([0, len(held)], dtype=np.int64))
-        firsts = np.append(np.zeros(1, dtype=np.int64), ends)
+        firsts, _ = runs(ordered.to_numpy(), np.array([0, len(held)], dtype=np.int64))
         days = ordered[firsts[:-1]].cast(pl.Date).alias("day")
     found = [_of_columns(held[alike], kind, days, firsts) for kind, alike in _alike(held[names])]
     return _together(found).sort("day", "column")
@@ -195,10 +195,17 @@ def kind_of(dtype: pl.DataType) -> Kind:
 
 
 def numbers_of(cells: pl.DataFrame) -> npt.NDArray[np.float64]:
-    """The cells of columns that are neither text nor `other` as numbers, NaN where null: a column each, to be altered."""
-    found: Floats = cells.select(_as_numbers(name, dtype) for name, dtype in cells.schema.items()).to_numpy(
-        order="fortran", writable=True
-    )
+    """The cells of columns that are neither text nor `other` as numbers, NaN where null: a column each, to be altered.
+
+    Zero has no sign: which of two equal values comes first would depend on the order of the rows.
+    """
+    found = np.empty(cells.shape, order="F")
+    columns = cells.select(_as_numbers(name, dtype) for name, dtype in cells.schema.items()).get_columns()
+    for number, column in enumerate(columns):
+        first = 0
+        for part in column.get_chunks():
+            np.add(part.to_numpy(), 0.0, out=found[first : first + len(part), number])
+            first += len(part)
     return found
 
 
@@ -284,35 +291,36 @@ def _sums(marks: np.ndarray[Any, np.dtype[np.bool_]], firsts: Integers) -> Integ
 
 def _numbers_of(numbers: Floats, firsts: Integers, nulls: Integers) -> dict[str, npt.NDArray[Any] | _Lists]:
     """What numbers are like, group by group; their order is altered."""
-    missing, infinite = nulls, np.zeros_like(nulls)
-    with np.errstate(over="ignore", invalid="ignore"):
-        plain = bool(np.isfinite(numbers.sum()))
-    if not plain:
-        finite = np.isfinite(numbers)
-        missing, infinite = _sums(np.isnan(numbers), firsts), _sums(np.isinf(numbers), firsts)
-        numbers = numbers[finite]
-        firsts = np.concatenate([[0], np.cumsum(_sums(finite, firsts))])
-    measured = np.full((len(nulls), len(_MEASURED)), np.nan)
-    for group in np.flatnonzero(np.diff(firsts)):
-        ours = numbers[firsts[group] : firsts[group + 1]]
-        ours.sort()
-        measured[group] = (ours[0], ours[-1], *moments(ours))
-    values, ends, starts = runs(numbers, firsts)
-    distinct = np.diff(starts)
-    points = points_for(np.diff(firsts))
-    kept, counts, lengths, error = thin(values, ends, starts, points)
-    hashes = [
-        least_hashes(number_words(values[starts[group] : starts[group + 1]])) if distinct[group] > most else None
-        for group, most in enumerate(points)
-    ]
+    nans, infinities = -nulls, np.zeros_like(nulls)
+    measured, known = np.full((len(nulls), len(_MEASURED)), np.nan), []
+    for group, (first, end) in enumerate(itertools.pairwise(firsts.tolist())):
+        every = numbers[first:end]
+        ours = finite(every)
+        known.append(ours)
+        if len(ours) < len(every):
+            missing = len(every) - int(np.searchsorted(every, np.inf, side="right"))
+            nans[group] += missing
+            infinities[group] = len(every) - missing - len(ours)
+        if len(ours):
+            measured[group] = (ours[0], ours[-1], *moments(ours))
+    lengths = np.array([len(ours) for ours in known], dtype=np.int64)
+    firsts = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
+    numbers = known[0] if len(known) == 1 else np.concatenate([np.zeros(0), *known])
+    bounds, starts = runs(numbers, firsts)
+    distinct, points = np.diff(starts), points_for(lengths)
+    kept, counts, stay, error = thin(bounds, starts, points)
+    hashes: list[Integers | None] = [None] * len(known)
+    for group in np.flatnonzero(distinct > points).tolist():
+        own = known[group] if distinct[group] == lengths[group] else numbers[bounds[starts[group] : starts[group + 1]]]
+        hashes[group] = least_hashes(own.view(np.uint64))
     return {
-        "nans": missing - nulls,
-        "infinities": infinite,
+        "nans": nans,
+        "infinities": infinities,
         "distinct": distinct,
         "hashes": _Lists.of(hashes),
         **{name: measured[:, n] for n, name in enumerate(_MEASURED)},
-        "values": _Lists(flat=kept, lengths=lengths),
-        "counts": _Lists(flat=counts, lengths=lengths),
+        "values": _Lists(flat=numbers[bounds[kept]], lengths=stay),
+        "counts": _Lists(flat=counts, lengths=stay),
         "error": error,
     }
 

@@ -5,36 +5,24 @@ the clock runs back past them, and a row's slot is the question of its entity th
 entity that slot and the event time of its best row: most rows are beaten by one look there, in what fits into the
 processor's caches. A row that came into sight after that question (a late one, or one in no order) is a stray and is
 searched for on its timeline; when there were many, the clock is set to the end of time and all are entered anew.
-Starting the compiler takes most of a second in every process, so this is for many rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-import numba
 import numpy as np
 
+from platform_assets.compute.compiling import compiled
 from platform_assets.compute.sight import LAST, NEVER, Integers, Numbers, patience
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-F = TypeVar("F", bound=Callable[..., Any])
+_patience = compiled(patience)
 
 
-def _compiled(function: F) -> F:
-    try:
-        return numba.njit(nogil=True, cache=True)(function)  # type: ignore[return-value]
-    except RuntimeError:  # nowhere to keep the compiled code, neither beside this file nor in the user's cache
-        return numba.njit(nogil=True)(function)  # type: ignore[return-value]
-
-
-_patience = _compiled(patience)
-
-
-@_compiled
+@compiled
 def look_up(keys: Integers, low: int, numbers: Numbers, entity: Numbers) -> None:
     """Fill `entity` with `numbers[key - low]`, -1 outside."""
     for i in range(len(keys)):
@@ -42,7 +30,7 @@ def look_up(keys: Integers, low: int, numbers: Numbers, entity: Numbers) -> None
         entity[i] = numbers[place] if 0 <= place < len(numbers) else -1
 
 
-@_compiled
+@compiled
 def timelines(owner: Numbers, starts: Integers, line: Numbers) -> None:
     """Fill `line` with the slots of each entity in turn, in order of time; as in `sight`."""
     ends = starts[:-1].copy()
@@ -51,7 +39,7 @@ def timelines(owner: Numbers, starts: Integers, line: Numbers) -> None:
         ends[owner[s]] += 1
 
 
-@_compiled
+@compiled
 def take_in(  # noqa: C901, PLR0912 - one loop, so that it can be compiled as one
     entity: Numbers,
     event: Integers,
@@ -119,7 +107,7 @@ def take_in(  # noqa: C901, PLR0912 - one loop, so that it can be compiled as on
     return count
 
 
-@_compiled
+@compiled
 def still_best(
     event: Integers,
     known: Integers,
@@ -132,7 +120,7 @@ def still_best(
         best[i] = event[i] == board[slot[i], 0] and known[i] == board[slot[i], 1]
 
 
-@_compiled
+@compiled
 def carry_on(
     at: Integers,
     owner: Numbers,

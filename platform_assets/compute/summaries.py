@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from platform_assets.compute.content_hash import Words, mix
+from platform_assets.compute.content_hash import Words, mix_above
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -42,7 +43,7 @@ def rank_error_of(rows: int, points: int) -> float:
     return rows / (2 * (points - 2)) + 0.5
 
 
-def runs(ordered: Floats, firsts: Integers) -> tuple[Floats, Integers, Integers]:
+def runs(ordered: npt.NDArray[Any], firsts: Integers) -> tuple[Integers, Integers]:
     """Equal values made one, group by group.
 
     Args:
@@ -50,40 +51,32 @@ def runs(ordered: Floats, firsts: Integers) -> tuple[Floats, Integers, Integers]
         firsts: where each group begins, and the end.
 
     Returns:
-        The values, how many rows lie before the end of each, and where each group of them begins, and the end.
+        Where each value begins, and the end; and which of them each group begins with, and how many there are.
     """
-    if not len(ordered):
-        return ordered, np.zeros(0, dtype=np.int64), np.zeros(len(firsts), dtype=np.int64)
-    begins = np.empty(len(ordered), dtype=np.bool_)
-    begins[0] = True
-    np.not_equal(ordered[1:], ordered[:-1], out=begins[1:])
-    begins[firsts[:-1][np.diff(firsts) > 0]] = True
-    starts = np.flatnonzero(begins)
-    return ordered[starts], np.append(starts[1:], len(ordered)), np.searchsorted(starts, firsts)
+    begins = np.empty(len(ordered) + 1, dtype=np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=begins[1:-1])
+    begins[firsts] = True
+    bounds = np.flatnonzero(begins)
+    return bounds, np.searchsorted(bounds, firsts)
 
 
-def thin(
-    values: Floats, ends: Integers, firsts: Integers, points: Integers
-) -> tuple[Floats, Integers, Integers, Integers]:
+def thin(before: Integers, firsts: Integers, points: Integers) -> tuple[Integers, Integers, Integers, Integers]:
     """Keep at most so many points of each group: the rows of those left out go to their neighbours, half to each.
 
     A value stays where rows / (points - 2) divides its rows from those before, rounded: heavy values, and the
     quantiles of the others. So do the least and the greatest.
 
     Args:
-        values: distinct and ascending within each group.
-        ends: how many rows lie before the end of each value, over all groups.
-        firsts: where each group begins, and the end.
+        before: how many rows lie before each value, and all rows; values ascend within each group and differ.
+        firsts: with which value each group begins, and how many there are.
         points: the most that each group may keep, at least 3.
 
     Returns:
-        The values that stay, the rows that each stands for, how many stay in each group, and by how many rows
+        Which values stay, the rows that each stands for, how many stay in each group, and by how many rows
         the number of rows up to some value is off at most, in each group: no more than `rank_error_of`.
     """
-    before = np.concatenate([np.zeros(1, dtype=np.int64), ends])
     lengths = np.diff(firsts)
     long = np.flatnonzero(lengths > points)
-    kept = np.arange(len(values))
     if len(long):
         cells = points[long] - 2
         group = np.repeat(long, cells)
@@ -92,8 +85,10 @@ def thin(
         cell = 2 * (points[group] - 2)
         middle = before[firsts[group]] + ((2 * number + 1) * rows + cell - 1) // cell
         whole = [np.arange(firsts[g], firsts[g + 1]) for g in np.flatnonzero(lengths <= points)]
-        ours = [np.searchsorted(ends, middle), firsts[long], firsts[long + 1] - 1]
+        ours = [np.searchsorted(before[1:], middle), firsts[long], firsts[long + 1] - 1]
         kept = np.unique(np.concatenate([*ours, *whole]))
+    else:
+        kept = np.arange(firsts[-1])
     counts = before[kept + 1] - before[kept]
     gap = before[kept[1:]] - before[kept[:-1] + 1]  # nothing between two groups: the ends of both stay
     counts[:-1] += gap // 2
@@ -101,7 +96,7 @@ def thin(
     owner = np.searchsorted(firsts, kept, side="right") - 1
     errors = np.zeros(len(lengths), dtype=np.int64)
     np.maximum.at(errors, owner[:-1], gap - gap // 2)
-    return values[kept], counts, np.bincount(owner, minlength=len(lengths)), errors
+    return kept, counts, np.bincount(owner, minlength=len(lengths)), errors
 
 
 Moments = tuple[float, float, float, float]
@@ -110,11 +105,13 @@ Moments = tuple[float, float, float, float]
 
 def moments(values: Floats) -> Moments:
     """The moments of some values; zeros of none."""
-    parts = [_moments(values[start : start + _CHUNK]) for start in range(0, len(values), _CHUNK)]
-    if len(parts) == 1:
-        return parts[0]
-    sizes = [len(values[start : start + _CHUNK]) for start in range(0, len(values), _CHUNK)]
-    return pooled(np.array(sizes, dtype=np.int64), np.array(parts, dtype=np.float64).reshape(-1, 4))
+    if len(values) <= _CHUNK:
+        return _moments(values, *np.empty((2, len(values)))) if len(values) else (0.0, 0.0, 0.0, 0.0)
+    starts = range(0, len(values), _CHUNK)
+    sizes = np.array([min(_CHUNK, len(values) - start) for start in starts], dtype=np.int64)
+    room = np.empty((2, _CHUNK))
+    parts = [_moments(values[start : start + size], *room[:, :size]) for start, size in zip(starts, sizes, strict=True)]
+    return pooled(sizes, np.array(parts))
 
 
 def pooled(sizes: Integers, parts: Floats) -> Moments:
@@ -141,12 +138,14 @@ def pooled(sizes: Integers, parts: Floats) -> Moments:
         )
 
 
-def _moments(values: Floats) -> Moments:
+def _moments(values: Floats, d: Floats, power: Floats) -> Moments:
+    """The moments of at least one value, with room for two others of each: to ask for it anew takes longer."""
     with np.errstate(over="ignore", invalid="ignore"):
-        mean = float(values[0] + (values - values[0]).mean())
-        d = values - mean
-        d2 = d * d
-        return mean, float(d2.sum()), float((d2 * d).sum()), float((d2 * d2).sum())
+        mean = float(values[0] + np.subtract(values, values[0], out=d).mean())
+        np.subtract(values, mean, out=d)
+        m2 = float(np.multiply(d, d, out=power).sum())
+        m3 = float(np.multiply(power, d, out=d).sum())
+        return mean, m2, m3, float(np.multiply(power, power, out=power).sum())
 
 
 def number_words(values: Floats) -> Words:
@@ -161,11 +160,11 @@ def least_hashes(words: Words, *, most: int = HASHES) -> Integers:
     limit = np.uint64(min(bound, 1.0) * (2**64 - 2**12))
     found = []
     for start in range(0, len(words), _CHUNK):
-        hashes = mix(words[start : start + _CHUNK])
+        hashes = mix_above(words[start : start + _CHUNK])
         found.append(hashes[hashes <= limit] if bound < 1 else hashes)
     kept = np.unique(np.concatenate(found) >> shift) if found else np.zeros(0, dtype=np.uint64)
     if len(kept) < most and bound < 1:  # an unlikely draw
-        kept = np.unique(mix(words) >> shift)
+        kept = np.unique(mix_above(words) >> shift)
     return kept[:most].astype(np.int64)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from platform_assets.compute import sight
+from platform_assets.compute import compiling, sight
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -23,9 +21,6 @@ EVENT, KNOWN = "__event", "__known"
 
 _QUESTION, _ENTITY, _AT = "__question", "__entity", "__at"
 _SLOT, _PLACE = "__slot", "__place"
-_MANY = 100_000
-"""Rows from which on it pays to start the compiler."""
-_COMPILED = "platform_assets.compute.sight_compiled"
 _DENSE = 1_000_000
 """Whole-number keys are looked up in a table when they lie within this range, or one of eight times their number."""
 _LEAST = 1_000
@@ -197,10 +192,5 @@ def _newest_first(event: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
 
 
 def steps(rows: int) -> ModuleType:
-    """The steps to go by: compiled ones for many rows, or where the compiler has been started already."""
-    if rows < _MANY and _COMPILED not in sys.modules:
-        return sight
-    try:
-        return importlib.import_module(_COMPILED)
-    except ImportError:  # no compiler for this Python: the same answers, at about the pace of an as-of join
-        return sight
+    """The steps to go by."""
+    return compiling.steps(sight, rows)

@@ -7,7 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 from scipy import spatial, stats
+
+from platform_assets.compute.drift import MEASURES, _measured
+from platform_assets.compute.grids import Counts, Grid
+from platform_assets.compute.profiles import kind_of, numbers_of
 
 Cells = Sequence[float | None] | Sequence[str | None]
 
@@ -60,3 +65,28 @@ def apart(p: Sequence[int], q: Sequence[int]) -> dict[str, float]:
         "psi": float(stats.entropy(smooth[1], smooth[0]) + stats.entropy(smooth[0], smooth[1])),
         "jensen_shannon": float(spatial.distance.jensenshannon(p, q, base=2)),
     }
+
+
+def on_a_grid(reference: pl.Series, current: pl.Series, *, bins: int = 10) -> dict[str, float | None]:
+    """The measures of two columns of numbers as those of profiles are told: rows are counted at every value there is."""
+    sides = [numbers_of(cells.to_frame())[:, 0] for cells in (reference, current)]
+    known = [np.sort(values[np.isfinite(values)]) for values in sides]
+    points = np.union1d(*known)
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = float(known[0].std()) if len(known[0]) else None
+        grid = Grid(column="x", kind=kind_of(reference.dtype), points=points, texts=None, spread=spread)
+        was, is_now = (
+            Counts(
+                rows=np.array([float(len(cells))]),
+                known=np.array([float(len(values))]),
+                error=np.zeros(1),
+                cells=np.bincount(2 * np.searchsorted(points, values) + 1, minlength=grid.cells).astype(float)[
+                    np.newaxis
+                ],
+                rooms=np.zeros((1, len(points) + 1)),
+            )
+            for cells, values in zip(sides, known, strict=True)
+        )
+        found = _measured(grid, was, is_now, bins=bins, at_least=1)
+    told = {name: float(found[name][0]) for name in MEASURES if name in found}
+    return {name: None if math.isnan(told.get(name, math.nan)) else told[name] for name in MEASURES}
