@@ -92,6 +92,8 @@ def bare_script(root: Path) -> Work:
 
 
 def fit_alone(root: Path) -> Work:
+    import lightgbm  # noqa: F401 - what is loaded on first use does not count
+
     catalogue, there = visits.project(DAYS), visits.platform(root)
     model = cast("Model", catalogue["order_model"])
 

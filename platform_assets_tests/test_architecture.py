@@ -166,14 +166,14 @@ def test_without_the_outer_rooms_there_is_no_dagster() -> None:
     ]
     assert len(modules) > 30
     found = loaded_after("\n".join(f"import {module}" for module in modules))
-    assert found.isdisjoint({"dagster", "dagster_duckdb", "mlflow", "lightgbm", "matplotlib", "sklearn", "pandas"})
+    assert found.isdisjoint({"dagster", "duckdb", "mlflow", "lightgbm", "matplotlib", "sklearn", "pandas", "pyarrow"})
 
 
 def test_the_code_location_loads_without_what_is_heavy() -> None:
     found = loaded_after("import platform_assets.definitions as d\nd.defs()")
     assert "dagster" in found
     assert "platform_assets" in found
-    assert found.isdisjoint({"mlflow", "lightgbm", "matplotlib", "pandas", "sklearn", "numba"})
+    assert found.isdisjoint({"mlflow", "lightgbm", "matplotlib", "pandas", "sklearn", "numba", "duckdb", "pyarrow"})
 
 
 @pytest.mark.parametrize("name", ["utils", "util", "helpers", "common", "manager", "misc"])

@@ -16,7 +16,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import pyarrow as pa  # type: ignore[import-untyped]
 
 from platform_assets.compute.ascending import finite
 from platform_assets.compute.content_hash import text_words
@@ -410,6 +409,8 @@ def _lists(name: str, dtype: pl.List, found: Sequence[_Found]) -> pl.Series:
             [np.asarray(part.flat, dtype=np.float64 if dtype.inner == pl.Float64 else np.int64) for part in parts]
         )
     )
+    import pyarrow as pa  # type: ignore[import-untyped] # only where a profile is put together
+
     items = pl.Series(flat, dtype=dtype.inner).to_arrow(compat_level=pl.CompatLevel.oldest())
     laid = pa.LargeListArray.from_arrays(offsets, items, mask=pa.array(nulls) if nullable else None)
     return pl.Series(name, laid)

@@ -17,6 +17,7 @@ import functools
 import hashlib
 import inspect
 import json
+import linecache
 import re
 import textwrap
 import types
@@ -41,6 +42,7 @@ _UNSAID = {
     "tuning": None,
 }
 """Settings that came after tables were made: at these values they change nothing, so that nothing is made again."""
+_LITERALS = {str, int, float, bool, bytes, type(None)}
 _OWN = "platform_assets.declarations."
 
 
@@ -51,6 +53,8 @@ def fingerprint(declaration: Declaration) -> str:
 
 
 def _describe(value: object, seen: set[int]) -> Any:
+    if type(value) in _LITERALS:
+        return repr(value)
     # A cached function (functools.cache) is what it wraps.
     value = getattr(value, "__dict__", {}).get("__wrapped__", value) if not inspect.isfunction(value) else value
     if inspect.isfunction(value):
@@ -169,7 +173,7 @@ def _code(function: types.FunctionType) -> Any:
     """What a function says: its syntax tree, or its bytecode where its source cannot be read alone."""
     if function.__name__ != "<lambda>":
         try:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(function.__code__)))
+            tree = ast.parse(textwrap.dedent(_source(function)))
         except (OSError, SyntaxError):
             return _bytecode(function.__code__)
         definition = tree.body[0]
@@ -178,6 +182,21 @@ def _code(function: types.FunctionType) -> Any:
         return _dump(tree)
     # The lines of a lambda hold whatever stands beside it.
     return _bytecode(function.__code__)
+
+
+def _source(function: types.FunctionType) -> str:
+    """What `inspect.getsource` gives, which first looks for its module among all that are loaded.
+
+    Raises:
+        OSError: when the source is not to be had.
+    """
+    code = function.__code__
+    linecache.checkcache(code.co_filename)
+    lines = linecache.getlines(code.co_filename, function.__globals__)[code.co_firstlineno - 1 :]
+    if not lines:
+        msg = f"the source of {function.__qualname__} cannot be read"
+        raise OSError(msg)
+    return "".join(inspect.getblock(lines))
 
 
 def _bytecode(code: types.CodeType) -> Any:
@@ -207,8 +226,13 @@ def _named(function: types.FunctionType) -> dict[str, object]:
     return named
 
 
-def _chains(code: types.CodeType) -> Iterator[list[str]]:
+@functools.cache
+def _chains(code: types.CodeType) -> tuple[list[str], ...]:
     """Global names with the attributes taken of them: `rates.VAT` as `["rates", "VAT"]`."""
+    return tuple(_chained(code))
+
+
+def _chained(code: types.CodeType) -> Iterator[list[str]]:
     chain: list[str] = []
     for instruction in dis.get_instructions(code):
         if chain and instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"):

@@ -70,15 +70,14 @@ def picture_of_calibration(table: pl.DataFrame, probability: npt.NDArray[np.floa
     return _png(figure)
 
 
-def picture_of_learning(losses: Mapping[str, Sequence[float]], kept: int, *, stops_early: bool) -> bytes:
-    """The log loss of each part after each tree, and where it stopped."""
+def picture_of_learning(losses: Mapping[str, Mapping[int, float]], kept: int, *, stops_early: bool) -> bytes:
+    """The log loss of each part by how many trees there were, and where it stopped."""
     figure = _figure(*_SQUARE)
     axes = figure.subplots()
     for part, color in (("fit", _PALE), ("select", _ACCENT)):
-        if part in losses:
-            axes.plot(range(1, len(losses[part]) + 1), losses[part], color=color, lw=1.8, label=part)
+        axes.plot(list(losses[part]), list(losses[part].values()), color=color, lw=1.8, label=part)
     axes.axvline(kept, color=_INK, lw=0.8, ls=":")
-    best = losses["select"][kept - 1]
+    best = losses["select"][kept]
     least = "Least" if stops_early else "At the end"
     axes.set(title=f"{least} on select: {best:.4f} nats at tree {kept}", xlabel="trees", ylabel="log loss (nats)")
     axes.legend(frameon=False, loc="upper right")

@@ -5,21 +5,25 @@ Each project is written to disk and imported, as a user's would be, so that its 
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
+import inspect
 import json
 import os
 import subprocess
 import sys
+import typing
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from textwrap import dedent
+from types import ModuleType
 
 import polars as pl
 import pytest
 
-from platform_assets.declarations.fingerprint import _PROSE, _describe_record, fingerprint
+from platform_assets.declarations.fingerprint import _PROSE, _describe_record, _source, fingerprint
 from platform_assets.declarations.times import after, unknown, within
 from platform_assets_tests import quotes, shop
 
@@ -349,3 +353,17 @@ def test_a_function_whose_source_cannot_be_read_still_has_one() -> None:
         fingerprint(replace(shop.products, transform=f)) for f in (lambda raw: raw.head(1), lambda raw: raw.head(2))
     ]
     assert lambdas[0] != lambdas[1]
+
+
+@pytest.mark.parametrize("module", [shop, dataclasses, typing])
+def test_the_source_of_a_function_is_what_inspect_finds(module: ModuleType) -> None:
+    within = [vars(held) for held in vars(module).values() if isinstance(held, type)]
+    found = {
+        function
+        for scope in (vars(module), *within)
+        for function in map(inspect.unwrap, filter(inspect.isfunction, scope.values()))
+        if not function.__code__.co_filename.startswith("<")
+    }
+    assert len(found) > 20
+    for function in found:
+        assert _source(function) == inspect.getsource(function.__code__), function

@@ -20,7 +20,7 @@ from platform_assets.pipelines.run import Inputs, Materialization, Platform
 from platform_assets.pipelines.training import evidence, logged
 from platform_assets.pipelines.training.baselines import compare_baselines
 from platform_assets.pipelines.training.card import limits, model_card
-from platform_assets.pipelines.training.fitting import FittedModel, fit
+from platform_assets.pipelines.training.fitting import FIT_EVERY, FittedModel, fit, fit_lightgbm
 from platform_assets.registry.evidence import Evidence, TableUsed, log_evidence, metric_names
 from platform_assets_tests import faults, shop
 from platform_assets_tests.faults import Stop
@@ -120,18 +120,42 @@ def test_the_figures_by_part_are_those_of_the_loaded_model(there: Platform, made
     assert metrics["fit_rows"] == len(rows)
 
 
-def test_the_learning_curve_is_told_tree_by_tree(there: Platform, made: Materialization) -> None:
+def test_the_learning_curve_is_told_by_trees(there: Platform, made: Materialization) -> None:
     client, run_id = there.registry.client, made.facts["MLflow run"]
     fitted = fitted_on(there)
     for part in ("fit", "select"):
         steps = client.get_metric_history(run_id, f"learning/{part}_log_loss")
-        assert [(m.step, m.value) for m in sorted(steps, key=lambda m: m.step)] == list(
-            enumerate(fitted.learning[part], start=1)
-        )
+        assert {m.step: m.value for m in steps} == fitted.learning[part]
+        assert len(steps) == len(fitted.learning[part])
         assert steps[0].timestamp > 0
     losses = fitted.learning["select"]
-    assert losses[fitted.kept_trees - 1] == pytest.approx(fitted.chosen.log_loss)
-    assert min(losses) == losses[fitted.kept_trees - 1]
+    assert list(losses) == list(range(1, len(losses) + 1))
+    assert losses[fitted.kept_trees] == pytest.approx(fitted.chosen.log_loss)
+    assert min(losses.values()) == losses[fitted.kept_trees]
+
+
+@pytest.mark.parametrize("early_stopping", [5, None])
+def test_the_learning_curve_is_what_so_many_trees_say_and_changes_none(
+    there: Platform, early_stopping: int | None
+) -> None:
+    learner = replace(MODEL.learner, early_stopping=early_stopping, refit=False)
+    rows = Inputs.pin(there, shop.PROMOTING, MODEL, None).scan("returns_dataset")
+    fitted = fit(replace(MODEL, learner=learner), rows, run=shop.run())
+    booster, encode = fitted.classifier.booster, fitted.classifier.preparation.encode
+    grown = learner.rounds if early_stopping is None else fitted.kept_trees + early_stopping
+    assert set(fitted.learning["select"]) == set(range(1, grown + 1))
+    assert set(fitted.learning["fit"]) == {1, *range(FIT_EVERY, grown + 1, FIT_EVERY)} | ({grown} & {learner.rounds})
+    for part, told in fitted.learning.items():
+        matrix, truth = encode(fitted.parts[part]), fitted.truth[part]
+        for trees, loss in told.items():
+            if trees > fitted.kept_trees:
+                continue  # the others are cut off
+            said = booster.predict(matrix, num_iteration=trees)
+            assert loss == pytest.approx(performance(truth, said).log_loss, abs=1e-9), (part, trees)
+    parts, truth = fitted.parts, fitted.truth
+    held = (parts["select"], truth["select"])
+    unseen = fit_lightgbm(learner, fitted.classifier.preparation, parts["fit"], truth["fit"], held, run=shop.run())
+    assert unseen.model_to_string() == booster.model_to_string()
 
 
 def test_the_tables_are_inputs_of_the_run_with_their_versions(there: Platform, made: Materialization) -> None:
@@ -211,7 +235,7 @@ def test_other_rows_make_other_pictures_and_the_same_rows_the_same(there: Platfo
         fitted,
         parts={**fitted.parts, "report": half},
         truth={**fitted.truth, "report": fitted.truth["report"][:100]},
-        learning={part: losses[:-1] for part, losses in fitted.learning.items()},
+        learning={part: dict(list(losses.items())[:-1]) for part, losses in fitted.learning.items()},
         kept_trees=1,
     )
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     import lightgbm
     import numpy.typing as npt
 
+FIT_EVERY = 10
+"""Trees between two looks at the log loss of *fit*, which passes over all rows that are learned from."""
+
 _DRAWS = 400
 
 
@@ -38,7 +41,8 @@ class FittedModel:
         learned: how many rows it has learned from.
         held: what the one that stopped on *select* said of each row there, before calibration.
         chosen: how good that was.
-        learning: the log loss (nats) of each part after each tree of the one that stopped on *select*.
+        learning: the log loss (nats) of the one that stopped on *select*, by part and by how many trees it had; of
+            *fit* after the first, every `FIT_EVERY` and the last that were declared.
         kept_trees: how many trees of it were kept.
     """
 
@@ -48,7 +52,7 @@ class FittedModel:
     learned: int
     held: npt.NDArray[np.float64]
     chosen: Performance
-    learning: Mapping[str, Sequence[float]]
+    learning: Mapping[str, Mapping[int, float]]
     kept_trees: int
 
 
@@ -84,7 +88,7 @@ def fit(
     truth = {part: frame.get_column(label).cast(pl.Float64).to_numpy() for part, frame in parts.items()}
     preparation = Preparation.fit(parts["fit"], inputs=model.inputs, categories=model.categories)
     run.say(f"fitting on {len(parts['fit']):,} rows of {len(model.inputs)} inputs")
-    losses: dict[str, dict[str, list[float]]] = {}
+    losses: dict[str, dict[int, float]] = {"fit": {}, "select": {}}
     booster = fit_lightgbm(
         model.learner,
         preparation,
@@ -130,7 +134,7 @@ def fit(
         learned=len(learned),
         held=held,
         chosen=chosen,
-        learning={part: found["binary_logloss"] for part, found in losses.items()},
+        learning=losses,
         kept_trees=trees,
     )
 
@@ -151,7 +155,7 @@ def fit_lightgbm(
     run: Run,
     threads: int | None = None,
     watch: Sequence[Callable[[lightgbm.callback.CallbackEnv], None]] = (),
-    losses: dict[str, dict[str, list[float]]] | None = None,
+    losses: dict[str, dict[int, float]] | None = None,
 ) -> lightgbm.Booster:
     """Grow the trees: the same bits for the same rows, settings and machine.
 
@@ -164,7 +168,7 @@ def fit_lightgbm(
         run: where progress is said.
         threads: how many are used; None for as many as the machine has.
         watch: called after every tree.
-        losses: where the log loss of *fit* and of the held rows is put down tree by tree; None for nowhere.
+        losses: where the log loss of *fit* and *select* is put down by how many trees there are; None for nowhere.
 
     Raises:
         ModelError: when settings are still to be tuned.
@@ -189,11 +193,11 @@ def fit_lightgbm(
     learned = lightgbm.Dataset(
         preparation.encode(rows), truth, feature_name=names, categorical_feature=categories, params=settings
     )
-    callbacks = [_progress(run, learner.rounds), *watch]
-    judged: dict[str, lightgbm.Dataset] = {}
+    callbacks = [*watch]
     if losses is not None:
-        judged["fit"] = learned  # early stopping passes over the rows that are learned from
-        callbacks.append(lightgbm.record_evaluation(losses))
+        callbacks.append(_put_down(losses))
+    callbacks.append(_progress(run, learner.rounds, losses or {}))
+    judged: dict[str, lightgbm.Dataset] = {}
     if held is not None:
         judged["select"] = lightgbm.Dataset(preparation.encode(held[0]), held[1], reference=learned)
         if learner.early_stopping is not None:
@@ -208,11 +212,24 @@ def fit_lightgbm(
     )
 
 
-def _progress(run: Run, rounds: int, every: int = 20):  # type: ignore[no-untyped-def] # noqa: ANN202 - LightGBM's own type
+def _put_down(losses: dict[str, dict[int, float]]) -> Callable[[lightgbm.callback.CallbackEnv], None]:
+    def note(env: lightgbm.callback.CallbackEnv) -> None:
+        done = env.iteration + 1
+        for part, _, value, *_ in env.evaluation_result_list or []:
+            losses[part][done] = value
+        if done in (1, env.end_iteration) or done % FIT_EVERY == 0:
+            [(_, _, losses["fit"][done], _)] = env.model.eval_train()
+
+    return note
+
+
+def _progress(
+    run: Run, rounds: int, losses: Mapping[str, Mapping[int, float]]
+) -> Callable[[lightgbm.callback.CallbackEnv], None]:
     def say(env: lightgbm.callback.CallbackEnv) -> None:
         done = env.iteration + 1
-        if done % every == 0:
-            losses = [f", log loss {value:.4f} on {name}" for name, _, value, *_ in env.evaluation_result_list or []]
-            run.say(f"tree {done} of at most {rounds}{''.join(losses)}")
+        if done % (2 * FIT_EVERY) == 0:
+            told = [f", log loss {seen[done]:.4f} on {part}" for part, seen in losses.items() if done in seen]
+            run.say(f"tree {done} of at most {rounds}{''.join(told)}")
 
     return say

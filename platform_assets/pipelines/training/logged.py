@@ -44,10 +44,11 @@ def metrics(measured: Measured) -> dict[str, float]:
 
 
 def learning_curves(fitted: FittedModel) -> dict[str, list[tuple[int, float]]]:
-    """The log loss of each part by tree, counted from 1."""
+    """The log loss of each part by how many trees there were."""
+    steps = {part: list(losses.items()) for part, losses in fitted.learning.items()}
     return {
-        f"learning/{part}_log_loss": [(int(tree) + 1, losses[tree]) for tree in thinned(len(losses), _MOST_STEPS)]
-        for part, losses in fitted.learning.items()
+        f"learning/{part}_log_loss": [told[place] for place in thinned(len(told), _MOST_STEPS)]
+        for part, told in steps.items()
     }
 
 
