@@ -1,9 +1,9 @@
 """The platform as a Dagster resource."""
 
 # No `from __future__ import annotations`: Dagster recognizes a ResourceDependency by its type, not its text.
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import TypedDict
 
 import dagster as dg
 from dagster_duckdb import DuckDBResource
@@ -35,8 +35,15 @@ class PlatformResource(dg.ConfigurableResource[Platform]):
         )
 
 
+class Resources(TypedDict):
+    """The resources of a code location by the names that assets ask for."""
+
+    duckdb: DuckDBResource
+    platform: PlatformResource
+
+
 @cache
-def resources(settings: Settings) -> Mapping[str, dg.ConfigurableResource]:
+def resources(settings: Settings) -> Resources:
     """The resources of a code location; the same ones for every project of it, or Dagster refuses to merge them."""
     duckdb = DuckDBResource(database=":memory:", connection_config={"threads": 2})
     return {
