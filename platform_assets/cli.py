@@ -334,7 +334,7 @@ _PLANS = {
 }
 
 
-_EPILOGS = {
+_EPILOGS: dict[object, str] = {
     plan: """example: platform-assets plan --json
 example: platform-assets plan --change shop/orders=2024-04-10:2024-04-14
 exit code: 0, or 1 where a model that is champion would be fitted anew and --allow is not given, or a --change
@@ -431,7 +431,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-_OF_CHAMPIONS = {
+_OF_CHAMPIONS: dict[object, str] = {
     promote: 'platform-assets promote models:/flights.late_arrival_model/3 --reason "holiday traffic"',
     rollback: 'platform-assets rollback models:/flights.late_arrival_model --reason "too many complaints"',
     champions: "platform-assets champions models:/flights.late_arrival_model --at 2013-06-14",
@@ -440,7 +440,7 @@ _OF_CHAMPIONS = {
 
 
 def _add_champion_arguments(command: argparse.ArgumentParser, function: object) -> None:
-    command.epilog = f"example: {_OF_CHAMPIONS[function]}; exits with 0 when done, 1 when refused, 2 on wrong usage"  # type: ignore[index]
+    command.epilog = f"example: {_OF_CHAMPIONS[function]}; exits with 0 when done, 1 when refused, 2 on wrong usage"
     if function is promote:
         command.add_argument("model", metavar="MODEL", type=_version, help="as MLflow writes it: models:/NAME/VERSION")
     else:

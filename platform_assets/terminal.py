@@ -129,8 +129,10 @@ def show_summary(out: Console, catalogue: Catalogue, summary: Summary) -> None:
     """Tables and rows, models beside their baselines, the best and the worst day."""
     out.print()
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for title, justify in (("table", "left"), ("kind", "left"), ("rows", "right"), ("days", "right")):
-        table.add_column(title, justify=justify)  # type: ignore[arg-type]
+    for title in ("table", "kind"):
+        table.add_column(title)
+    for title in ("rows", "days"):
+        table.add_column(title, justify="right")
     for found in summary.tables:
         days = "" if found.days is None else str(found.days)
         table.add_row(asset_name(catalogue.name, found.name), found.kind, f"{found.rows:,}", days)
@@ -151,10 +153,10 @@ def show_summary(out: Console, catalogue: Catalogue, summary: Summary) -> None:
     for name, best in summary.best.items():
         worst = summary.worst[name]
         out.print()
-        for word, found in (("best", best), ("worst", worst)):
-            figures = found.performance
+        for word, told in (("best", best), ("worst", worst)):
+            figures = told.performance
             out.print(
-                f"{word:<5} day {found.day:%a %d %b %Y}: AUC {figures.auc:.3f}, "
+                f"{word:<5} day {told.day:%a %d %b %Y}: AUC {figures.auc:.3f}, "
                 f"{figures.base_rate:.0%} of {figures.rows:,} came true"
             )
 

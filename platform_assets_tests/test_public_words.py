@@ -91,7 +91,7 @@ from platform_assets.registry import evidence as logged_evidence
 from platform_assets.registry import folds, locks, studies, versions
 
 PUBLIC: dict[ModuleType, set[str]] = {
-    declaration: {"Declaration", "Column", "columns_of", "is_storable", "parameters_of", "docstring_of"},
+    declaration: {"Declaration", "Table", "Column", "columns_of", "is_storable", "parameters_of", "docstring_of"},
     tables: {"source", "feature_group", "label", "Source", "FeatureGroup", "Label", "Selection"},
     views: {"feature_view", "FeatureView", "TrainingDataset", "TimeSplit", "RollingSplit"},
     models: {"Model", "LightGBM", "Logistic", "Costs", "Predictions", "Outcomes"},

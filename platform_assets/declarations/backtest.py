@@ -8,13 +8,13 @@ from typing import ClassVar
 
 import polars as pl
 
-from platform_assets.declarations.declaration import Column, Declaration
+from platform_assets.declarations.declaration import Column, Table
 from platform_assets.declarations.models import Model
 from platform_assets.declarations.times import INSTANT, Monthly
 
 
 @dataclass(frozen=True, kw_only=True)
-class Backtest(Declaration):
+class Backtest(Table):
     """A walk-forward backtest: for each month, the model fitted on what was known before it and judged on it.
 
     A fold's cutoff is the first instant of its month. Its rows are those of the model's view and label: *report*

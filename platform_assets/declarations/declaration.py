@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -130,6 +131,16 @@ class Declaration:
                 f"{schema.__name__} has types that a Delta table does not give back: {', '.join(strange)}; use "
                 "text, signed integers, floats, booleans, dates, instants in microseconds, or lists of these"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table(Declaration, ABC):
+    """A declaration whose asset is a Delta table: every kind but the model."""
+
+    @property
+    @abstractmethod
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of its table as readers see it; `day` is beside them where it has partitions."""
 
 
 def is_storable(dtype: pl.DataType) -> bool:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import polars as pl
 
-from platform_assets.declarations.declaration import Column, Declaration, columns_of
-from platform_assets.declarations.tables import FeatureGroup, Label, Source
+from platform_assets.declarations.declaration import Column, Declaration, Table, columns_of
+from platform_assets.declarations.tables import Label
 from platform_assets.declarations.times import INSTANT, Daily
 from platform_assets.declarations.tuning import LIGHTGBM_OWNED, LIGHTGBM_SETTINGS, Tuning
 from platform_assets.declarations.views import PREDICTION_TIME, FeatureView, TrainingDataset
@@ -196,7 +196,7 @@ class Model(Declaration):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Predictions(Declaration):
+class Predictions(Table):
     """What the champion (or a named `version`) says of every row of the view, day by day from `first` on.
 
     Where a promotion chooses the champion, `promotion` names it, so that it comes first; and each day is predicted
@@ -362,7 +362,7 @@ class Predictions(Declaration):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcomes(Declaration):
+class Outcomes(Table):
     """Each prediction beside what came of it, for the days whose labels are in."""
 
     kind: ClassVar[str] = "outcomes"
@@ -393,7 +393,3 @@ class Outcomes(Declaration):
     def columns(self) -> tuple[Column, ...]:
         already = {c.name for c in self.predictions.columns}
         return (*self.predictions.columns, *(c for c in self.label.columns if c.name not in already))
-
-
-Table = Source | FeatureGroup | Label | FeatureView | TrainingDataset | Predictions | Outcomes
-"""The kinds that are Delta tables."""

@@ -9,7 +9,7 @@ from typing import ClassVar, cast
 
 import polars as pl
 
-from platform_assets.declarations.declaration import Column, Declaration
+from platform_assets.declarations.declaration import Column, Table
 from platform_assets.declarations.models import Model, Predictions
 from platform_assets.declarations.tables import FeatureGroup, Source
 from platform_assets.declarations.times import ONE_DAY, Daily, Days
@@ -155,7 +155,7 @@ Reference = Fixed | TrainedOn | Trailing | SameSeason
 
 
 @dataclass(frozen=True, kw_only=True)
-class Monitor(Declaration):
+class Monitor(Table):
     """How far each column of a table has drifted from a reference, day by day, and whether that is too much.
 
     It reads profiles, never rows. A day is watched once the days that thresholds are learned from are over.

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, cast
 
 import polars as pl
 
-from platform_assets.declarations.declaration import Column, Declaration
+from platform_assets.declarations.declaration import Column, Table
 from platform_assets.declarations.models import Outcomes
 from platform_assets.declarations.monitor import FEWEST_DAYS
 from platform_assets.declarations.promotion import MONTH
@@ -28,7 +28,7 @@ Part = Literal["select", "report"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PerformanceMonitor(Declaration):
+class PerformanceMonitor(Table):
     """How well the predictions did whose labels are in, beside what their probabilities alone let expect.
 
     Only rows that the model has not learned from count. What alarms is the excess: by how much a measure is worse than

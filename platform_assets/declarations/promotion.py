@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 import polars as pl
 
-from platform_assets.declarations.declaration import Column, Declaration
+from platform_assets.declarations.declaration import Column, Table
 from platform_assets.declarations.models import Model
 from platform_assets.declarations.times import INSTANT
 from platform_assets.declarations.views import PREDICTION_TIME
@@ -19,7 +19,7 @@ MONTH = "month"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Promotion(Declaration):
+class Promotion(Table):
     """The newest version of a model against its champion, on the same rows that neither has learned from.
 
     Those are the rows of *report*. The challenger becomes champion when the interval of the difference in log

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 import polars as pl
 
-from platform_assets.declarations.declaration import Column, Declaration
+from platform_assets.declarations.declaration import Column, Declaration, Table
 from platform_assets.declarations.models import Model, Outcomes
 from platform_assets.declarations.times import ONE_DAY, Daily
 from platform_assets.errors import DeclarationError
@@ -67,7 +67,7 @@ MONTHLY = RetrainingPolicy(every="month")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Retraining(Declaration):
+class Retraining(Table):
     """For each day whether its model is to be trained again, and why; what it asks for, a sensor launches.
 
     A day is decided on when its monitors have watched it and the labels are in that were due by then. What is
@@ -84,7 +84,7 @@ class Retraining(Declaration):
 
     model: Model
     policy: RetrainingPolicy
-    monitors: Sequence[Declaration] = ()
+    monitors: Sequence[Table] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -13,7 +13,7 @@ import polars as pl
 from platform_assets.declarations.declaration import (
     WINDOW_PARAMETER,
     Column,
-    Declaration,
+    Table,
     Transform,
     columns_of,
     docstring_of,
@@ -27,7 +27,7 @@ OnCorrection = Literal["refuse", "keep"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source(Declaration):
+class Source(Table):
     """A table of facts as they were delivered: one landed file a day (or one snapshot), checked on the way in.
 
     `transform` turns the raw columns (typed as in `raw`) into the columns of `schema`; its first
@@ -127,7 +127,7 @@ class Source(Declaration):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureGroup(Declaration):
+class FeatureGroup(Table):
     """Features of one entity over time: one row per key and event time.
 
     Either `transform` (a pure function of lazy frames whose parameters are named after its inputs) or
@@ -251,7 +251,7 @@ class Selection:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Label(Declaration):
+class Label(Table):
     """What came of each entity: the value to be predicted, and when it was known.
 
     A row with a null `value` is an outcome that is neither positive nor negative. `lookahead` is how

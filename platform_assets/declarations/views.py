@@ -13,6 +13,7 @@ import polars as pl
 from platform_assets.declarations.declaration import (
     Column,
     Declaration,
+    Table,
     Transform,
     columns_of,
     docstring_of,
@@ -28,7 +29,7 @@ Split = Literal["fit", "select", "report"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureView(Declaration):
+class FeatureView(Table):
     """The rows for which predictions are asked (the spine) with the chosen features joined as known then.
 
     Training and inference read the same view, so they cannot disagree. `prediction_time` is derived
@@ -172,7 +173,7 @@ class RollingSplit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingDataset(Declaration):
+class TrainingDataset(Table):
     """A feature view with its matured labels, each row in one part of a split by time.
 
     It is rebuilt, and its models fitted anew, by the month, by a refresh and by hand; and by itself when a

@@ -111,9 +111,10 @@ def _events(
             {} if isinstance(made.declaration, Model) else {"dagster/row_count": made.row_count}
         )
     else:
+        newest = max((day for day in made.rows if day is not None), default=None)
         for day, rows in made.rows.items():
             # The newest day's event is the one that the asset's page opens with, what there is to see first.
-            shown = {**heavy, "dagster/row_count": made.row_count} if day == max(made.rows) else {}
+            shown = {**heavy, "dagster/row_count": made.row_count} if day == newest else {}
             context.add_asset_metadata(
                 {**shown, **light, "dagster/partition_row_count": rows, "content hash": made.hashes[day]},
                 asset_key=key,

@@ -43,7 +43,7 @@ MOST_DAYS_A_TICK = 7
 _SHOWN = 3
 
 
-def condition_of(catalogue: Catalogue, declaration: Declaration) -> dg.AutomationCondition | None:
+def condition_of(catalogue: Catalogue, declaration: Declaration) -> dg.AutomationCondition[dg.AssetKey] | None:
     """Follow the inputs, on every day they change; sources and training have triggers of their own.
 
     A new champion alone does not score the past again, and a challenger that failed its check does not stop
@@ -70,14 +70,16 @@ def condition_of(catalogue: Catalogue, declaration: Declaration) -> dg.Automatio
     return follow.with_label("follow the inputs")
 
 
-def _rebuild_when_too_stale(catalogue: Catalogue, dataset: TrainingDataset) -> dg.AutomationCondition:
+def _rebuild_when_too_stale(catalogue: Catalogue, dataset: TrainingDataset) -> dg.AutomationCondition[dg.AssetKey]:
     """When its check begins to fail, and what it reads is up to date, so that a rebuild will mend it.
 
     Once for each time that the check begins to fail: a rebuild that did not help is not tried again and again.
     When its view or label was materialized, the check is made again first.
     """
 
-    def staleness_of(condition: dg.AutomationCondition, *names: str) -> dg.AutomationCondition:
+    def staleness_of(
+        condition: dg.AutomationCondition[dg.AssetCheckKey], *names: str
+    ) -> dg.AutomationCondition[dg.AssetKey]:
         checks = dg.AssetSelection.checks(*(up_to_date_key(catalogue, name) for name in names))
         return dg.AutomationCondition.any_checks_match(condition).allow(checks)
 
@@ -85,7 +87,7 @@ def _rebuild_when_too_stale(catalogue: Catalogue, dataset: TrainingDataset) -> d
     unsettled = staleness_of(last_failed(), *dataset.input_names)
     condition = (
         too_stale
-        & too_stale.newly_true().since_last_handled()
+        & too_stale.newly_true().since_last_handled()  # type: ignore[misc] # typed as if of both kinds of key
         & ~dg.AutomationCondition.any_deps_match(unsettled | dg.AutomationCondition.newly_updated())
         & dg.AutomationCondition.all_deps_blocking_checks_passed()
         & ~dg.AutomationCondition.any_deps_in_progress()
@@ -169,7 +171,7 @@ def landing_sensor(catalogue: Catalogue, jobs: Mapping[Daily | None, UnresolvedJ
             for unit, stamps in chosen.items()
             for days, names in _by_calendar(catalogue, list(stamps)).items()
         ]
-        seen = {unit: asked.get(unit, {}) | chosen.get(unit, {}) for unit in found}
+        seen = {unit: {**asked.get(unit, {}), **chosen.get(unit, {})} for unit in found}
         return dg.SensorResult(run_requests=requests, cursor=json.dumps(seen, sort_keys=True))
 
     return landing

@@ -10,8 +10,8 @@ import dagster as dg
 import polars as pl
 
 from platform_assets.declarations.catalogue import Catalogue
-from platform_assets.declarations.declaration import Declaration
-from platform_assets.declarations.models import Model, Outcomes, Predictions
+from platform_assets.declarations.declaration import Declaration, Table
+from platform_assets.declarations.models import Outcomes, Predictions
 from platform_assets.declarations.names import asset_name, asset_path
 from platform_assets.declarations.views import FeatureView, TrainingDataset
 from platform_assets.pipelines.checks import checks_of
@@ -37,7 +37,7 @@ def checks_along(catalogue: Catalogue, names: Iterable[str]) -> list[dg.AssetChe
 def definition_metadata(catalogue: Catalogue, declaration: Declaration, uri: str) -> dict[str, Any]:
     """What is known of an asset before it runs: its schema with descriptions, and where it will lie."""
     known: dict[str, Any] = {"dagster/uri": uri, "fingerprint": catalogue.fingerprints[declaration.name]}
-    if not isinstance(declaration, Model):
+    if isinstance(declaration, Table):
         known["dagster/table_name"] = asset_name(catalogue.name, declaration.name).replace("/", ".")
         known["dagster/column_schema"] = dg.TableSchema(
             columns=[
@@ -47,7 +47,7 @@ def definition_metadata(catalogue: Catalogue, declaration: Declaration, uri: str
                     description=column.description or None,
                     constraints=dg.TableColumnConstraints(nullable=column.nullable),
                 )
-                for column in declaration.columns  # type: ignore[attr-defined]
+                for column in declaration.columns
             ]
         )
         lineage = column_lineage(catalogue, declaration)

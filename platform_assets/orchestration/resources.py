@@ -1,11 +1,11 @@
 """The platform as a Dagster resource."""
 
 # No `from __future__ import annotations`: Dagster recognizes a ResourceDependency by its type, not its text.
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import dagster as dg
 
@@ -55,8 +55,15 @@ class PlatformResource(dg.ConfigurableResource[Platform]):
         )
 
 
+class Resources(TypedDict):
+    """The resources of a code location by the names that assets ask for."""
+
+    duckdb: DuckDB
+    platform: PlatformResource
+
+
 @cache
-def resources(settings: Settings) -> Mapping[str, dg.ConfigurableResource]:
+def resources(settings: Settings) -> Resources:
     """The resources of a code location; the same ones for every project of it, or Dagster refuses to merge them."""
     duckdb = DuckDB(database=":memory:", connection_config={"threads": 2})
     return {

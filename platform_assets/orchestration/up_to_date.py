@@ -47,7 +47,7 @@ def up_to_date_checks(catalogue: Catalogue) -> dg.AssetChecksDefinition:
     return look
 
 
-def last_failed() -> dg.AutomationCondition:
+def last_failed() -> dg.AutomationCondition[dg.AssetCheckKey]:
     """Whether a check failed when it was made last; Dagster's own forgets that when the asset is materialized."""
     return dg.AutomationCondition.check_failed().since(dg.AutomationCondition.check_passed()).with_label("last failed")
 

@@ -156,7 +156,7 @@ def compute_view(platform: Platform, catalogue: Catalogue, view: FeatureView, da
     )
     missing = (
         {
-            f"share without {s.prefix}": float(joined.get_column(c).is_null().mean() or 0.0)
+            f"share without {s.prefix}": joined.get_column(c).null_count() / max(len(joined), 1)
             for s in view.features
             for c in [feature_column(s.prefix, s.features[0])]
         }
@@ -235,8 +235,8 @@ def _slices(
     names: tuple[str, ...] | None = None,
 ) -> dict[str, pl.LazyFrame]:
     wanted = reader.input_names if names is None else names
-    reads = {d.name: d for d in catalogue.inputs(reader)}
-    return {name: _slice(reader, reads[name], inputs, days) for name in wanted}  # type: ignore[arg-type]
+    reads = {d.name: d for d in catalogue.inputs(reader) if isinstance(d, Source | FeatureGroup)}
+    return {name: _slice(reader, reads[name], inputs, days) for name in wanted}
 
 
 def _slice(
@@ -294,7 +294,7 @@ def _run_sql(
     connection.execute("SET TimeZone = 'UTC'")
     for name, rows in slices.items():
         connection.register(name, rows.collect().to_arrow())
-    found = connection.sql(group.sql or "").pl()
+    found: pl.DataFrame = connection.sql(group.sql or "").pl()
     for name in slices:
         connection.unregister(name)
     instants = [pl.col(c.name).cast(c.dtype) for c in group.columns if c.name in found.columns]

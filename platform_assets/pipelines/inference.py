@@ -51,7 +51,7 @@ def predict(
         _predict(platform, catalogue, predictions, part, version, run)
         for version, part in _by_champion(platform, catalogue, predictions, days)
     ]
-    return made[0] if len(made) == 1 else _together(made, days)
+    return made[0] if len(made) == 1 else _together(predictions, made, days)
 
 
 def _by_champion(
@@ -78,7 +78,7 @@ def _by_champion(
         yield version, Days(held[0], held[-1])
 
 
-def _together(made: Sequence[Materialization], days: Days) -> Materialization:
+def _together(predictions: Predictions, made: Sequence[Materialization], days: Days) -> Materialization:
     """What several champions made, as one materialization of all the days."""
     last, names = made[-1], [check.name for check in made[0].checks]
     by_name = {name: [check for m in made for check in m.checks if check.name == name] for name in names}
@@ -107,7 +107,7 @@ def _together(made: Sequence[Materialization], days: Days) -> Materialization:
             "in sample": sum(m.facts["in sample"] for m in made),
             "mean probability": mean,
             **{title: sum(m.facts[title] for m in made) for title in (_TO_ACT_ON,) if title in last.facts},
-            "champions": ", ".join(f"version {m.inputs[m.declaration.model.name]} of {m.days}" for m in made),
+            "champions": ", ".join(f"version {m.inputs[predictions.model.name]} of {m.days}" for m in made),
         },
     )
 
@@ -135,7 +135,7 @@ def _predict(
     if predictions.reasons:
         scored = _with_reasons(scored, predictions, model)
     check = _every_row_scored(scored, rows=len(rows))
-    facts = {
+    facts: dict[str, object] = {
         "in sample": int(scored.get_column("in_sample").sum()),
         "mean probability": scored.get_column("probability").mean(),
     }
@@ -204,6 +204,6 @@ def _with_reasons(scored: pl.DataFrame, predictions: Predictions, model: LoadedM
     for part in asked.iter_slices(_AT_ONCE):
         names, values = strongest(model.contributions(part), model.classifier.preparation.inputs, predictions.reasons)
         parts.append(pl.DataFrame({"__row": part["__row"], "reasons": names, "contributions": values}))
-    schema = {"__row": pl.UInt32, "reasons": pl.List(pl.String), "contributions": pl.List(pl.Float64)}
+    schema = {"__row": pl.UInt32(), "reasons": pl.List(pl.String), "contributions": pl.List(pl.Float64)}
     found = pl.concat([pl.DataFrame(schema=schema), *parts])
     return scored.with_row_index("__row").join(found, on="__row", how="left", maintain_order="left").drop("__row")

@@ -90,18 +90,18 @@ def _dispatch(
         Retraining: ask_for_retraining,
         PerformanceMonitor: watch_performance,
     }
-    for kind, pipeline in daily.items():
-        if isinstance(declaration, kind):
-            return in_stretches(
-                platform,
-                catalogue,
-                declaration,
-                days,
-                run,
-                lambda part, pipeline=pipeline: pipeline(platform, catalogue, declaration, part, run),  # type: ignore[misc]
-            )
-    msg = f"{declaration.kind} {declaration.name!r} has no pipeline"
-    raise TypeError(msg)
+    pipeline = next((one for kind, one in daily.items() if isinstance(declaration, kind)), None)
+    if pipeline is None:
+        msg = f"{declaration.kind} {declaration.name!r} has no pipeline"
+        raise TypeError(msg)
+    return in_stretches(
+        platform,
+        catalogue,
+        declaration,
+        days,
+        run,
+        lambda part: pipeline(platform, catalogue, declaration, part, run),
+    )
 
 
 def _check_days(catalogue: Catalogue, declaration: Declaration, days: Days | None) -> None:

@@ -30,6 +30,7 @@ from platform_assets.declarations.tables import Source
 from platform_assets.declarations.times import ONE_DAY, Days, day_ranges
 from platform_assets.declarations.views import TimeSplit, TrainingDataset
 from platform_assets.lake import ledger
+from platform_assets.lake.ledger import LastChanges
 from platform_assets.lake.repair import LOST
 from platform_assets.pipelines.assumed import Change, days_assumed
 from platform_assets.pipelines.decisions import champions_of
@@ -112,13 +113,14 @@ class _There:
         if not isinstance(declaration, Predictions) or not declaration.is_by_day:
             return None
         dated = [day for day in days if day is not None]
-        return dict(champions_of(self.platform, self.catalogue, declaration, dated))
+        found = champions_of(self.platform, self.catalogue, declaration, dated)
+        return {day: found[day] for day in dated}
 
     @cached_property
-    def _changes(self) -> dict[str, ledger.LastChanges]:
+    def _changes(self) -> dict[str, LastChanges]:
         return {}
 
-    def last_changes(self, name: str, current: int) -> ledger.LastChanges:
+    def last_changes(self, name: str, current: int) -> LastChanges:
         """When each day of a table last changed: the ledger tells, and of what came after it the log."""
         if name not in self._changes:
             lake, folder = self.platform.lake, table_folder(self.catalogue.name, name)
@@ -342,7 +344,9 @@ def _newest_reached(extent: Reach, changed: Mapping[date | None, int]) -> dict[d
     """For each day of a reader the newest version that changed a day which it reads."""
     newest: dict[date, int] = {}
     for day, version in changed.items():
-        for offset in range(-extent.days_forth, extent.days_back + 1) if day is not None else ():
+        if day is None:
+            continue
+        for offset in range(-extent.days_forth, extent.days_back + 1):
             reached = day + offset * ONE_DAY
             newest[reached] = max(newest.get(reached, -1), version)
     return newest

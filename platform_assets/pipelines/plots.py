@@ -60,7 +60,7 @@ def picture_of_calibration(table: pl.DataFrame, probability: npt.NDArray[np.floa
     """What came of what was said, by tenths of the rows, and below it how often each probability was said."""
     figure = _figure(_SQUARE[0], _SQUARE[1] + 0.8)
     said, counted = figure.subplots(2, 1, height_ratios=[3, 1])
-    top = min(1.0, max(table["probability"].max(), table["share_positive"].max(), 0.01) * 1.08)
+    top = min(1.0, table.select(pl.max_horizontal(pl.max("probability", "share_positive"), 0.01)).item() * 1.08)
     said.plot([0, top], [0, top], color=_PALE, lw=1, ls="--")
     said.plot(table["probability"], table["share_positive"], color=_ACCENT, marker="o", lw=1.5)
     said.set(title=f"Calibration error {error:.4f}", xlim=(0, top), ylim=(0, top))
@@ -113,8 +113,8 @@ def picture_of_contributions(
     """
     import warnings
 
-    import pandas as pd
-    import shap
+    import pandas as pd  # type: ignore[import-untyped]
+    import shap  # type: ignore[import-untyped]
 
     kinds = {name: object if name in categories else float for name in inputs}
     told = shap.Explanation(contributions, data=pd.DataFrame(values, columns=list(inputs)).astype(kinds))
@@ -145,7 +145,7 @@ def picture_of_contributions(
     axes.tick_params(axis="x", labelsize=8)
     for bar in figure.axes[1:]:
         bar.tick_params(labelsize=8)
-        bar.yaxis.label.set_size(9)
+        bar.yaxis.label.set_fontsize(9)
     return _png(figure)
 
 
@@ -370,8 +370,8 @@ def _png(figure: Figure) -> bytes:
     figure.set_dpi(110)
     # `savefig` would draw all of it twice, once for the layout alone, and compress what is decoded again here.
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    drawn = Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba())
+    canvas.draw()  # type: ignore[no-untyped-call]
+    drawn = Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba())  # type: ignore[no-untyped-call]
     held = io.BytesIO()
     # A palette makes a third of the bytes, and every event of Dagster carries its pictures whole.
     drawn.convert("RGB").quantize(_COLOURS).save(held, format="png", optimize=True)

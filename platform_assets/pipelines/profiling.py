@@ -15,8 +15,8 @@ import polars as pl
 from platform_assets.compute.content_hash import content_hashes
 from platform_assets.compute.profiles import PROFILES, kind_of, profile
 from platform_assets.declarations.catalogue import Catalogue, calendar
-from platform_assets.declarations.declaration import Column, Declaration
-from platform_assets.declarations.models import Predictions, Table
+from platform_assets.declarations.declaration import Column, Declaration, Table
+from platform_assets.declarations.models import Predictions
 from platform_assets.declarations.names import DAY, asset_name, profile_folder, table_folder
 from platform_assets.declarations.tables import FeatureGroup, Source
 from platform_assets.declarations.times import Days, day_ranges
@@ -41,9 +41,9 @@ def is_profiled(declaration: Declaration) -> bool:
 
     Without a column that a profile tells anything of, nothing is stored.
     """
-    kinds = (Source, FeatureGroup, FeatureView, Predictions)
-    dated = isinstance(declaration, kinds) and calendar(declaration) is not None
-    return dated and bool(profiled_columns(declaration))  # type: ignore[arg-type]
+    if not isinstance(declaration, Source | FeatureGroup | FeatureView | Predictions):
+        return False
+    return calendar(declaration) is not None and bool(profiled_columns(declaration))
 
 
 def profiled_columns(declaration: Table) -> tuple[str, ...]:

@@ -11,8 +11,7 @@ import polars as pl
 from platform_assets.compute.content_hash import content_hash
 from platform_assets.compute.contracts import REASONS, Verdict, judge
 from platform_assets.declarations.catalogue import Catalogue, calendar
-from platform_assets.declarations.declaration import Column
-from platform_assets.declarations.models import Table
+from platform_assets.declarations.declaration import Column, Table
 from platform_assets.declarations.names import DAY, asset_name, quarantine_folder, table_folder
 from platform_assets.declarations.tables import OnInvalid
 from platform_assets.declarations.times import Daily, Days

@@ -160,9 +160,9 @@ def report(
             if isinstance(d, Outcomes) and (found := _performance(platform, catalogue, d, days))
         },
         expected={
-            d.of.name: found
+            d.of.name: due
             for d in watching
-            if isinstance(d, PerformanceMonitor) and (found := _expected(platform, catalogue, d, days))
+            if isinstance(d, PerformanceMonitor) and (due := _expected(platform, catalogue, d, days))
         },
         heat=[heat for watcher in watching if (heat := _heat(platform, catalogue, watcher, days)) is not None],
         moved=_moved(platform, catalogue, watching, incidents, days),

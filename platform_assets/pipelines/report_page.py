@@ -130,7 +130,7 @@ def bars(then: Profile, now: Profile) -> list[Bar]:
     if then.kind == "boolean":
         false = [side.cdf(0.0) or 0.0 for side in (then, now)]
         true = [1 - share if side.values else 0.0 for side, share in zip((then, now), false, strict=True)]
-        return [Bar("false", *false), Bar("true", *true)]
+        return [Bar("false", false[0], false[1]), Bar("true", true[0], true[1])]
     sides = [side for side in (then, now) if side.values]
     if not sides:
         return []

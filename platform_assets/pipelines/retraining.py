@@ -256,7 +256,7 @@ def _moved_by_day(retraining: Retraining, inputs: Inputs, days: Days) -> dict[da
             DAY, "column", (pl.col("value") / pl.col("threshold")).alias("times")
         )
         for monitor in retraining.monitors
-        if {"column", "value", "threshold"} <= {column.name for column in monitor.columns}  # type: ignore[attr-defined]
+        if {"column", "value", "threshold"} <= {column.name for column in monitor.columns}
     ]
     if not tables:
         return {}

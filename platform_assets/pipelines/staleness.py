@@ -112,9 +112,9 @@ def _of(
     entries = book.latest(asset_name(catalogue.name, declaration.name))
     if not entries:
         return None
-    stale = {d for days in step.days or () for d in days} if step is not None and step.days is not None else set()
-    if step is not None and step.days is None:
-        stale = {None}
+    stale: set[date | None] = set()
+    if step is not None:
+        stale = {None} if step.days is None else {day for days in step.days for day in days}
     stale &= entries.keys()
     reasons = _reasons(platform, catalogue, declaration, step, stale)
     if calendar(declaration) is None:

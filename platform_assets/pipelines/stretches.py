@@ -12,8 +12,8 @@ from pathlib import Path
 import polars as pl
 
 from platform_assets.declarations.catalogue import Catalogue, days_read
-from platform_assets.declarations.declaration import Declaration
-from platform_assets.declarations.models import Model, Outcomes, Predictions
+from platform_assets.declarations.declaration import Declaration, Table
+from platform_assets.declarations.models import Outcomes, Predictions
 from platform_assets.declarations.names import asset_name, table_folder
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.declarations.tables import FeatureGroup, Label
@@ -29,7 +29,7 @@ _COPIES = 6
 """So many times what is read and made lies in memory at the worst: 2 to 6 were measured on the flights."""
 
 _SHARE = 0.5
-_WIDTHS = {pl.String: 24, pl.List: 48, pl.Boolean: 1}
+_WIDTHS: Mapping[type[pl.DataType], int] = {pl.String: 24, pl.List: 48, pl.Boolean: 1}
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -63,7 +63,8 @@ def stretches(platform: Platform, catalogue: Catalogue, declaration: Declaration
     """Cut days in halves until what each part reads and makes fits into memory, or is one day."""
     if len(days) == 1 or not isinstance(declaration, IN_STRETCHES):
         return [days]
-    tables = [read for read in catalogue.inputs(declaration) if not isinstance(read, Model | Promotion)]
+    inputs = catalogue.inputs(declaration)
+    tables = [read for read in inputs if isinstance(read, Table) and not isinstance(read, Promotion)]
     sizes = [(read, _sizes(platform, catalogue, read)) for read in tables]
     own = _sizes(platform, catalogue, declaration)
     guess = max((max(found.values(), default=0) for _, found in sizes), default=0)
@@ -95,9 +96,9 @@ def machine_memory() -> int:
     return min(there, int(allowed)) if allowed.isdecimal() else there
 
 
-def _sizes(platform: Platform, catalogue: Catalogue, table: Declaration) -> Mapping[date | None, int]:
+def _sizes(platform: Platform, catalogue: Catalogue, table: Table) -> Mapping[date | None, int]:
     """About how many bytes each day of a table takes in memory, from the log alone."""
-    width = sum(_WIDTHS.get(type(column.dtype), 8) for column in table.columns)  # type: ignore[attr-defined]
+    width = sum(_WIDTHS.get(type(column.dtype), 8) for column in table.columns)
     counted = platform.lake.rows_by_day(table_folder(catalogue.name, table.name))
     return {day: rows * width for day, rows in counted.items()}
 

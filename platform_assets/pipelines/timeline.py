@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import TypeGuard
 
 import polars as pl
 
 from platform_assets.compute.incidents import Spell, spells
 from platform_assets.declarations.catalogue import Catalogue, calendar
-from platform_assets.declarations.declaration import Declaration
+from platform_assets.declarations.declaration import Declaration, Table
 from platform_assets.declarations.models import Model
+from platform_assets.declarations.monitor import Monitor
 from platform_assets.declarations.names import DAY, asset_name, quarantine_folder, registered_model, table_folder
 from platform_assets.declarations.performance import PerformanceMonitor
 from platform_assets.declarations.promotion import Promotion
@@ -173,14 +175,16 @@ def about(catalogue: Catalogue, model: str) -> set[str]:
     return behind | made | watching
 
 
-def is_watching(declaration: Declaration) -> bool:
+def is_watching(declaration: Declaration) -> TypeGuard[Monitor | PerformanceMonitor]:
     """Whether its table says of days of data whether they alarm: every kind of monitor."""
-    types = {column.name: column.dtype for column in getattr(declaration, "columns", ())}
+    if not isinstance(declaration, Table):
+        return False
+    types = {column.name: column.dtype for column in declaration.columns}
     return types.get(ALARMED) == pl.Boolean() and calendar(declaration) is not None
 
 
 def alarms(
-    platform: Platform, catalogue: Catalogue, monitor: Declaration, *, until: date | None = None
+    platform: Platform, catalogue: Catalogue, monitor: Monitor | PerformanceMonitor, *, until: date | None = None
 ) -> list[Alarms]:
     """The incidents of a monitor, oldest first, as they stood after the day `until`."""
     folder = table_folder(catalogue.name, monitor.name)
@@ -202,9 +206,9 @@ def alarms(
     asset, told = asset_name(catalogue.name, monitor.name), []
     for first, parts in sorted(begun.items()):
         days = Days(first, max(spell.last for spell, _ in parts))
-        moved = sorted((one for _, one in parts), key=lambda one: (-(one.times or 0.0), one.name))
+        most = sorted((one for _, one in parts), key=lambda one: (-(one.times or 0.0), one.name))
         is_over = not any(spell.drifts(max(watched)) for spell, _ in parts)
-        told.append(Alarms(monitor=asset, days=days, is_over=is_over, moved=moved))
+        told.append(Alarms(monitor=asset, days=days, is_over=is_over, moved=most))
     return told
 
 
@@ -293,7 +297,7 @@ def _corrections(platform: Platform, catalogue: Catalogue, source: Source) -> It
 def _asked(platform: Platform, catalogue: Catalogue, declaration: Declaration) -> Iterator[Event]:
     """The days on which a retraining was asked for, of a table that says so."""
     folder = table_folder(catalogue.name, declaration.name)
-    if not {"asked", "why"} <= {column.name for column in getattr(declaration, "columns", ())}:
+    if not isinstance(declaration, Table) or not {"asked", "why"} <= {column.name for column in declaration.columns}:
         return
     if platform.lake.version(folder) is None:
         return
@@ -328,9 +332,9 @@ def _quarantined(platform: Platform, catalogue: Catalogue, declaration: Declarat
             yield Event(at=_start(declaration, day), kind=QUARANTINE, asset=asset, said=said, days=Days(day, day))
 
 
-def _labelled(monitor: Declaration, rows: pl.LazyFrame) -> pl.LazyFrame:
+def _labelled(monitor: Monitor | PerformanceMonitor, rows: pl.LazyFrame) -> pl.LazyFrame:
     """Of each alarm what moved (`name`), how it was measured (`said`), and by how many times its threshold (`times`)."""
-    keys = [key for key in monitor.keys if key != "window"]  # type: ignore[attr-defined]
+    keys = [key for key in monitor.keys if key != "window"]
     what = ["column"] if "column" in keys else keys
     how = [key for key in keys if key not in what]
     columns = rows.collect_schema().names()

@@ -135,7 +135,9 @@ def _columns_holding(catalogue: Catalogue, feature: str) -> dict[str, tuple[str,
     views = catalogue.of_kind(FeatureView)
     group, _, name = feature.partition(".")
     if not name:
-        found = {v.name: (feature,) for v in views if feature in {column.name for column in v.columns}}
+        found: dict[str, tuple[str, ...]] = {
+            v.name: (feature,) for v in views if feature in {column.name for column in v.columns}
+        }
         return found or None
     if not any(g.name == group and name in g.feature_names for g in catalogue.of_kind(FeatureGroup)):
         return None

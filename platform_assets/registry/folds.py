@@ -57,11 +57,11 @@ def _keep(registry: Registry, catalogue: str, name: str, fold: FoldRun) -> str:
     )
     finished = [run for run in children if run.info.status == "FINISHED"]
     if finished and _says_the_same(finished[0], fold):
-        child = finished[0].info.run_id
+        child = str(finished[0].info.run_id)
     else:
         tags = {**fold.tags, _PARENT: parent, _MONTH: str(fold.month), _DIGEST: fold.digest}
         made = client.create_run(experiment, run_name=f"{name} {fold.month:%Y-%m}", tags=tags)
-        child = made.info.run_id
+        child = str(made.info.run_id)
         client.log_batch(
             child,
             metrics=[Metric(key, value, 0, 0) for key, value in fold.metrics.items()],

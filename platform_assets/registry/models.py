@@ -148,9 +148,13 @@ class Registry:
         return found
 
     def metrics(self, catalogue: str, name: str, version: int) -> dict[str, float]:
-        """The figures logged with a version."""
+        """The figures logged with a version.
+
+        Raises:
+            ModelError: when no run made it.
+        """
         found = self.client.get_model_version(registered_model(catalogue, name), str(version))
-        return dict(self.client.get_run(found.run_id).data.metrics)
+        return dict(self.client.get_run(run_of(found)).data.metrics)
 
     def newest(self, catalogue: str, name: str) -> int | None:
         """The newest registered version, or None when there is none."""
@@ -278,7 +282,7 @@ class Registry:
         """
         import lightgbm
         import mlflow.lightgbm
-        import pandas as pd
+        import pandas as pd  # type: ignore[import-untyped]
         from mlflow.models import infer_signature
 
         log_evidence(self.client, run_id, evidence)
@@ -329,9 +333,24 @@ def register(
         model_id=logged.model_id,
         tags=dict(tags),
         description=description[:_LONGEST_DESCRIPTION],  # Postgres refuses more
-        await_creation_for=None,
+        await_creation_for=0,
     )
     return int(made.version)
+
+
+def run_of(version: ModelVersion) -> str:
+    """The id of the MLflow run that a version came of.
+
+    Raises:
+        ModelError: when there is none: MLflow lets people register files of any origin.
+    """
+    if version.run_id is None:
+        msg = (
+            f"model {version.name} version {version.version} was registered by hand, without a run: nothing says what "
+            "it was made of; let a version that was trained here have its alias, and delete this one"
+        )
+        raise ModelError(msg)
+    return version.run_id
 
 
 def _classifier(stored: Mapping[str, Any], booster: lightgbm.Booster) -> Classifier:

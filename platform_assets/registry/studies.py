@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from platform_assets.declarations.names import registered_model
 from platform_assets.errors import ModelError
@@ -19,6 +19,7 @@ from platform_assets.registry.locks import locked
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.storages.journal._file import BaseJournalFileLock
 
 _SUFFIX = ".journal"
 
@@ -72,11 +73,12 @@ def open_study(folder: Path, key: str, *, wait: Callable[[], None]) -> Iterator[
 
 def _load(path: Path, key: str) -> optuna.Study:
     import optuna
+    from optuna.storages.journal import JournalFileBackend, JournalStorage
 
     try:
         with quiet():
-            backend = optuna.storages.journal.JournalFileBackend(str(path), lock_obj=_HeldAlready())
-            storage = optuna.storages.JournalStorage(backend)
+            lock = cast("BaseJournalFileLock", _HeldAlready())  # its base takes an import of Optuna
+            storage = JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
             begun = key in optuna.get_all_study_names(storage)
             named = optuna.load_study if begun else optuna.create_study
             study = named(storage=storage, study_name=key)

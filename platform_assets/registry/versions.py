@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 from platform_assets.errors import NotFound
-from platform_assets.registry.models import Registry
+from platform_assets.registry.models import Registry, run_of
 
 _WRITTEN = re.compile(
     r"models:/(?P<catalogue>[a-z0-9_]+)\.(?P<model>[a-z0-9_]+)(?:@(?P<alias>[^/@\s]+)|/(?P<version>[1-9]\d*))?"
@@ -84,6 +84,7 @@ def find_version(registry: Registry, name: ModelName) -> RegisteredVersion:
 
     Raises:
         NotFound: when there is none of that name.
+        ModelError: when no run made it.
     """
     if not (registry.root / "mlflow.db").is_file():
         msg = f"{name}: nothing was ever registered in {registry.root}; run refresh first"
@@ -97,7 +98,7 @@ def find_version(registry: Registry, name: ModelName) -> RegisteredVersion:
         else:
             found = client.get_model_version(name.full, str(name.which))
         aliases = client.get_registered_model(name.full).aliases
-        run = client.get_run(found.run_id)
+        run = client.get_run(run_of(found))
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
@@ -109,7 +110,7 @@ def find_version(registry: Registry, name: ModelName) -> RegisteredVersion:
         version=int(found.version),
         aliases=tuple(sorted(alias for alias, version in aliases.items() if str(version) == str(found.version))),
         tags=dict(found.tags),
-        run_id=found.run_id,
+        run_id=run_of(found),
         experiment_id=run.info.experiment_id,
         parameters=dict(run.data.params),
     )

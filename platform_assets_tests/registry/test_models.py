@@ -17,6 +17,7 @@ from platform_assets.compute.preparation import Preparation
 from platform_assets.errors import ModelError
 from platform_assets.registry.evidence import Evidence
 from platform_assets.registry.models import Logged, Registry
+from platform_assets.registry.versions import find_version, read_model_name
 from platform_assets_tests import shop
 
 ROWS = pl.DataFrame({"size": np.linspace(0, 1, 80), "kind": ["a", "b"] * 40})
@@ -134,6 +135,18 @@ def test_a_version_that_is_not_there_is_named(registry: Registry, name: str, ver
     log(registry)
     with pytest.raises(ModelError, match=f"model shop.{name} version {version} cannot be loaded from .*mlflow: "):
         registry.load("shop", name, version)
+
+
+def test_a_version_that_no_run_made_is_named(registry: Registry) -> None:
+    log(registry)
+    registry.client.create_model_version("shop.late", source=str(registry.root), await_creation_for=0)
+    registry.crown("shop", "late", 2)
+    wanted = "model shop.late version 2 was registered by hand, without a run"
+    with pytest.raises(ModelError, match=wanted):
+        registry.metrics("shop", "late", 2)
+    for which in ("/2", "@champion"):
+        with pytest.raises(ModelError, match=wanted):
+            find_version(registry, read_model_name(f"models:/shop.late{which}"))
 
 
 def test_a_run_whose_body_fails_is_marked_failed(registry: Registry) -> None:

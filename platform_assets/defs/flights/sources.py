@@ -11,11 +11,12 @@ from datetime import date
 from platform_assets.declarations.tables import source
 from platform_assets.declarations.times import Daily, after, before, unknown, within
 from platform_assets.defs.flights import tables
+from platform_assets.defs.flights.times import NEW_YORK
 
-YEAR = Daily(first=date(2013, 1, 1), last=date(2013, 12, 31), zone=tables.NEW_YORK)
+YEAR = Daily(first=date(2013, 1, 1), last=date(2013, 12, 31), zone=NEW_YORK)
 """The days on which flights were planned."""
 
-YEAR_AND_TAIL = Daily(first=date(2013, 1, 1), last=date(2014, 1, 1), zone=tables.NEW_YORK)
+YEAR_AND_TAIL = Daily(first=date(2013, 1, 1), last=date(2014, 1, 1), zone=NEW_YORK)
 """The same and the day after, on which the last flights of New Year's Eve left and landed."""
 
 _OPERATIONS = ["team:operations"]

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 
 from platform_assets.compute.thresholds import FEWEST_WINDOWS, learn
@@ -170,7 +171,7 @@ def _span(rows: pl.LazyFrame) -> Days | None:
 
 
 def _scored(monitor: PerformanceMonitor, loaded: LoadedModel, rows: pl.DataFrame) -> pl.DataFrame:
-    scored = loaded.score(rows.drop(DAY)) if len(rows) else []
+    scored = loaded.score(rows.drop(DAY)) if len(rows) else np.empty(0)
     return rows.select(
         DAY,
         pl.lit(loaded.version, pl.Int64).alias(VERSION),

@@ -200,7 +200,7 @@ def _facts(newest: pl.DataFrame, window: int) -> dict[str, object]:
 
 def _left_out(monitor: PerformanceMonitor, cut: Cut) -> int:
     columns = [name.meta.output_name() for name in slice_columns(monitor)]
-    return sum((cut.rows.get_column(name).value_counts()["count"] < monitor.slice_rows).sum() for name in columns)
+    return sum(int((cut.rows.get_column(name).value_counts()["count"] < monitor.slice_rows).sum()) for name in columns)
 
 
 def _say_versions(cut: Cut) -> str:
@@ -254,7 +254,7 @@ def _as_expected(
     elif without:
         said = f"Nothing tells what is too much: {'; '.join(without)}."
     elif compared.is_empty():
-        rows = newest.filter(pl.col("sliced_by") == ALL).get_column("rows").max()
+        rows = newest.filter(pl.col("sliced_by") == ALL).select(pl.max("rows")).item()
         said = f"Too few rows have a yes or no up to {days.last} to be compared: {rows}."
     else:
         said = (

@@ -213,7 +213,8 @@ def _day(told: dict[str, Any]) -> Day:
         return Memory(**{**one, **dates})
 
     def of_policy(one: dict[str, Any]) -> PolicyDay:
-        return PolicyDay(**{name: tuple(held) if isinstance(held, list) else held for name, held in one.items()})
+        held: dict[str, Any] = {name: tuple(of) if isinstance(of, list) else of for name, of in one.items()}
+        return PolicyDay(**held)
 
     return Day(
         **{

@@ -138,9 +138,8 @@ class Replay:
         run = Run(run_id=f"replay-{day}", now=self.morning_after(day), draws=False, say=self.say)
         platform, setting = self.platform(day), self.setting
         since = None if before is None else self.morning_after(before.day)
-        arrived: dict[str, set[date | None]] = {
-            name: set(days) for name, days in platform.landing.arrived(since).items()
-        }  # type: ignore[attr-defined]
+        landed = self.landing.at(run.now).arrived(since)
+        arrived: dict[str, set[date | None]] = {name: set(days) for name, days in landed.items()}
         if before is None:
             snapshots = [source.name for source in setting.catalogue.of_kind(Source) if source.partitions is None]
             arrived |= {name: {None} for name in snapshots}
@@ -249,8 +248,7 @@ class Replay:
             asked, why = decision.asked, decision.why
         if asked:
             self._journal.lay_aside(day, self._registry.root, self._decided())
-            done = self._train(policy, platform, there, run)
-            found = replace(found, **done)
+            found = self._train(policy, found, platform, there, run)
             if found.trained:
                 known = replace(known, last_trained=day, fresh_rows=0)
         champions = [self._registry.champion(name, model.name) for model in models]
@@ -272,7 +270,7 @@ class Replay:
         catalogue = self.setting.catalogue
         return [self._lake.path(table_folder(catalogue.name, p.name)) for p in catalogue.of_kind(Promotion)]
 
-    def _train(self, policy: str, platform: Platform, there: There, run: Run) -> dict[str, object]:
+    def _train(self, policy: str, found: PolicyDay, platform: Platform, there: There, run: Run) -> PolicyDay:
         """Build the training datasets of a policy's models, fit these, and decide on their promotion."""
         steps: list[Made] = []
         trained, promoted, said = list[int](), list[int](), list[str]()
@@ -295,13 +293,14 @@ class Replay:
                 said.append(self._verdict(platform, promotion, run) or steps[-1].error)
             after = self._registry.champion(catalogue.name, model.name)
             promoted += [after] if after is not None and after != before else []
-        return {
-            "trained": tuple(trained),
-            "promoted": tuple(promoted),
-            "said": "; ".join(said),
-            "training_seconds": sum(step.wall_seconds for step in steps),
-            "training_cpu_seconds": sum(step.cpu_seconds for step in steps),
-        }
+        return replace(
+            found,
+            trained=tuple(trained),
+            promoted=tuple(promoted),
+            said="; ".join(said),
+            training_seconds=sum(step.wall_seconds for step in steps),
+            training_cpu_seconds=sum(step.cpu_seconds for step in steps),
+        )
 
     def _verdict(self, platform: Platform, promotion: Promotion, run: Run) -> str:
         decisions = history(platform, self.setting.catalogue, promotion).decisions

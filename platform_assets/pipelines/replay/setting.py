@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from platform_assets.declarations.backtest import Backtest
 from platform_assets.declarations.catalogue import Catalogue, calendar
@@ -22,6 +22,8 @@ from platform_assets.errors import DeclarationError, PartitionError
 
 _REFERENCE_DAYS = FEWEST_DAYS + 20  # a reference that a replay has to find itself is so long
 _OF_A_POLICY = (Model, Promotion, Predictions, Outcomes)
+
+D = TypeVar("D", bound=Declaration)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,15 +202,20 @@ def _monitor(
     return made
 
 
-def _exchanged(declaration: Any, known: Mapping[str, Declaration], **changes: Any) -> Any:
+def _known(declaration: D, known: Mapping[str, Declaration]) -> D:
+    """What is known under a declaration's name, or else itself."""
+    return cast("D", known.get(declaration.name, declaration))
+
+
+def _exchanged(declaration: D, known: Mapping[str, Declaration], **changes: Any) -> D:
     """A declaration that holds what is known under the names of what it held."""
     held: dict[str, Any] = {}
     for name in (f.name for f in fields(declaration) if f.init):
         value = getattr(declaration, name)
         if isinstance(value, Declaration):
-            held[name] = known.get(value.name, value)
+            held[name] = _known(value, known)
         elif isinstance(value, list | tuple) and any(isinstance(item, Selection) for item in value):
-            held[name] = [replace(item, group=known.get(item.group.name, item.group)) for item in value]
+            held[name] = [replace(item, group=_known(item.group, known)) for item in value]
         elif isinstance(value, TrainedOn):
-            held[name] = replace(value, model=known.get(value.model.name, value.model))
+            held[name] = replace(value, model=_known(value.model, known))
     return replace(declaration, **(held | changes))

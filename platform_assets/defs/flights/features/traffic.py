@@ -170,7 +170,7 @@ def _traffic(
                 *keys,
                 active_from="departed_at",
                 active_until=pl.col("departed_at") + timedelta(hours=hours),
-                **{
+                **{  # type: ignore[arg-type]
                     f"departed_{hours}h": pl.lit(1),
                     f"delay_{hours}h": "delay",
                     f"late_{hours}h": late(pl.col("delay")),
