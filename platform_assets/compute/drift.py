@@ -302,14 +302,14 @@ def _area(grid: Grid, apart: Floats, rooms: Floats) -> Floats:
     return area
 
 
-def _edges(was: Counts, cumulated: Floats, bins: int) -> npt.NDArray[np.int64]:
+def _edges(was: Counts, upto: Floats, bins: int) -> npt.NDArray[np.int64]:
     """How many cells lie below each edge of the bins: the first and the last bin hold nothing of the reference."""
-    cells, points = was.cells.shape[1], cumulated[:, 1::2]
+    cells, points = was.cells.shape[1], upto[:, 1::2]
     low = np.argmax(was.cells > 0, axis=1)
     high = cells - np.argmax(was.cells[:, ::-1] > 0, axis=1)
     shares = np.arange(1, bins) * was.known[:, None]
-    below = [np.searchsorted(upto * bins, share) for upto, share in zip(points, shares, strict=True)]
-    inner = np.minimum(2 * np.array(below).reshape(shares.shape) + 2, high[:, None])
+    inner = (points[:, None, :] * bins < shares[:, :, None]).sum(axis=2) * 2 + 2
+    inner = np.minimum(inner, high[:, None])
     return np.column_stack([np.zeros_like(low), low, inner, high, np.full_like(low, cells)])
 
 
