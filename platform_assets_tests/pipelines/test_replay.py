@@ -24,7 +24,7 @@ from platform_assets.errors import DeclarationError, PartitionError, TableError
 from platform_assets.pipelines.advance import Made, make
 from platform_assets.pipelines.materialize import materialize
 from platform_assets.pipelines.replay.journal import Day, Journal
-from platform_assets.pipelines.replay.operate import _wrong
+from platform_assets.pipelines.replay.operate import _past, _wrong
 from platform_assets.pipelines.replay.picture import picture_of_replay
 from platform_assets.pipelines.replay.policies import DRIFT, read_policies, read_policy
 from platform_assets.pipelines.replay.report import report_on
@@ -287,9 +287,9 @@ def test_an_incident_is_told_beside_one_that_lasts_and_beside_what_cannot_be_jud
             name="drift",
             days=None,
             failed={"no_drift": ""},
-            begun={"no_drift": ["since 2023-04-01", "since 2023-04-09"]},
+            begun={"no_drift": {"since 2023-04-01": "", "since 2023-04-09": ""}},
         ),
-        Made(name="watch", days=None, failed={"as_expected": "too few rows"}, begun={"as_expected": []}),
+        Made(name="watch", days=None, failed={"as_expected": "too few rows"}, begun={"as_expected": {}}),
     ]
     wrong = _wrong(turn, {"drift: no_drift since 2023-04-01", "watch: as_expected since 2023-03-01", "other: contract"})
     assert wrong == {
@@ -308,7 +308,16 @@ def test_what_a_monitor_says_has_begun_is_kept_with_what_was_made(tmp_path: Path
     there.lake.root.mkdir()
     make(there, monitored.CATALOGUE, "orders", run, days=monitored.LONG)
     made = make(there, monitored.CATALOGUE, "order_drift", run, days=changed)
-    assert made.begun["no_drift"] == [f"since {changed.last}"]
+    assert list(made.begun["no_drift"]) == [f"since {changed.last}"]
+    assert made.begun["no_drift"][f"since {changed.last}"].startswith("1 column: amount_cents (")
+    assert _wrong([made], set()) == {f"order_drift: no_drift since {changed.last}"}
+
+    corrected = Days(changed.first - 20 * ONE_DAY, changed.last - 20 * ONE_DAY)
+    monitored.land(tmp_path / "landing", corrected, times=0.01)
+    make(there, monitored.CATALOGUE, "orders", run, days=corrected)
+    anew = make(there, monitored.CATALOGUE, "order_drift", run, days=corrected)
+    assert _past([anew]) == {f"order_drift: no_drift since {corrected.last}"}
+    assert _wrong([anew], set()) == {f"order_drift: no_drift since {changed.last}"}, "what was past is not open"
 
 
 def test_a_damaged_line_of_the_journal_is_named(tmp_path: Path) -> None:

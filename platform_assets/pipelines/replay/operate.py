@@ -7,7 +7,7 @@ goes through the door that production goes through, with the morning as its cloc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -93,8 +93,10 @@ class Replay:
         self._journal.put_back(last, self._registry.root, self._decided())
         there = self._there(last)
         day = self.setting.days.first - ONE_DAY if last is None else last + ONE_DAY
+        told = {alert for one in over for alert in one.all_alerts}
         while day <= self.setting.days.last:
-            over.append(self._operate(day, over[-1] if over else None, there))
+            over.append(self._operate(day, over[-1] if over else None, there, told))
+            told.update(over[-1].all_alerts)
             self._journal.write(over[-1])
             self.over(over[-1])
             day += ONE_DAY
@@ -134,7 +136,7 @@ class Replay:
             days.update(book.made(asset_name(catalogue.name, name), until=until))
         return there
 
-    def _operate(self, day: date, before: Day | None, there: There) -> Day:
+    def _operate(self, day: date, before: Day | None, there: There, told: Collection[str]) -> Day:
         run = Run(run_id=f"replay-{day}", now=self.morning_after(day), draws=False, say=self.say)
         platform, setting = self.platform(day), self.setting
         since = None if before is None else self.morning_after(before.day)
@@ -150,7 +152,9 @@ class Replay:
         memory = {} if before is None else dict(before.memory)
         was_open = set() if before is None else set(before.open)
         wrong = _wrong(turn, was_open)
-        alerts = {who: sorted(self._of(who, wrong - was_open)) for who in (None, *self.policies)}
+        # Days long past are watched anew for a correction: what was over is not told again.
+        fresh_alerts = (wrong - was_open) | (_past(turn) - set(told))
+        alerts = {who: sorted(self._of(who, fresh_alerts)) for who in (None, *self.policies)}
         policies = {}
         for policy in self.policies:
             memory[policy] = self._remember(policy, memory.get(policy, Memory()), turn, fresh)
@@ -328,9 +332,15 @@ def _wrong(turn: Sequence[Made], was_open: set[str]) -> set[str]:
     for one in turn:
         failed = [check for check in one.failed if check != DAYS_COMPLETE]
         lasting = [f"{check} {since}" for check in failed for since in one.begun.get(check, ())]
-        wrong |= {f"{one.name}: {said}" for said in [*lasting, *(c for c in failed if not one.begun.get(c))]}
+        others = [c for c in failed if not one.begun.get(c) and not one.past.get(c)]
+        wrong |= {f"{one.name}: {said}" for said in [*lasting, *others]}
         wrong |= {f"{one.name}: not made"} if one.error else set()
     return wrong
+
+
+def _past(turn: Sequence[Made]) -> set[str]:
+    """The incidents of days long past that do not last, in the words of those that do."""
+    return {f"{one.name}: {check} {since}" for one in turn for check, told in one.past.items() for since in told}
 
 
 def _rows(turn: Sequence[Made]) -> dict[str, int]:
