@@ -56,6 +56,7 @@ class Replay:
         connect: opens DuckDB.
         approve: whether a challenger that waits for somebody is approved at once.
         say: where it says what it does.
+        begin: told of the days that are over, before the first of those that are left.
         over: told of each day that is over.
     """
 
@@ -66,6 +67,7 @@ class Replay:
     connect: Connect
     approve: bool = False
     say: Callable[[str], None] = field(default=lambda _: None)
+    begin: Callable[[Sequence[Day]], None] = field(default=lambda _: None)
     over: Callable[[Day], None] = field(default=lambda _: None)
 
     _journal: Journal = field(init=False, repr=False, compare=False)
@@ -94,6 +96,8 @@ class Replay:
         there = self._there(last)
         day = self.setting.days.first - ONE_DAY if last is None else last + ONE_DAY
         told = {alert for one in over for alert in one.all_alerts}
+        if day <= self.setting.days.last:
+            self.begin(over)
         while day <= self.setting.days.last:
             over.append(self._operate(day, over[-1] if over else None, there, told))
             told.update(over[-1].all_alerts)
@@ -151,9 +155,9 @@ class Replay:
         fresh = self._fresh_labels(turn, waited, since, run)
         memory = {} if before is None else dict(before.memory)
         was_open = set() if before is None else set(before.open)
-        wrong = _wrong(turn, was_open)
+        wrong, moved = _wrong(turn, was_open), _moved(turn)
         # Days long past are watched anew for a correction: what was over is not told again.
-        fresh_alerts = (wrong - was_open) | (_past(turn) - set(told))
+        fresh_alerts = (wrong - was_open) | ((moved.keys() - wrong) - set(told))
         alerts = {who: sorted(self._of(who, fresh_alerts)) for who in (None, *self.policies)}
         policies = {}
         for policy in self.policies:
@@ -178,6 +182,7 @@ class Replay:
             memory=memory,
             seconds=sum(m.wall_seconds for m in alike),
             cpu_seconds=sum(m.cpu_seconds for m in alike),
+            moved={alert: moved[alert] for alert in sorted(fresh_alerts & moved.keys())},
         )
 
     def _of(self, policy: str | None, wrong: set[str]) -> set[str]:
@@ -338,9 +343,15 @@ def _wrong(turn: Sequence[Made], was_open: set[str]) -> set[str]:
     return wrong
 
 
-def _past(turn: Sequence[Made]) -> set[str]:
-    """The incidents of days long past that do not last, in the words of those that do."""
-    return {f"{one.name}: {check} {since}" for one in turn for check, told in one.past.items() for since in told}
+def _moved(turn: Sequence[Made]) -> dict[str, str]:
+    """What moved most in each incident of a monitor, by its alert; of those of days long past, too, which do not last."""
+    return {
+        f"{one.name}: {check} {since}": said
+        for one in turn
+        for of_check in (one.past, one.begun)
+        for check, told in of_check.items()
+        for since, said in told.items()
+    }
 
 
 def _rows(turn: Sequence[Made]) -> dict[str, int]:
