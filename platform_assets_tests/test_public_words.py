@@ -219,7 +219,7 @@ PUBLIC: dict[ModuleType, set[str]] = {
     readiness: {"can_run"},
     journal: {"Day", "Journal", "Memory", "PolicyDay"},
     operate: {"Replay"},
-    picture: {"picture_of_replay"},
+    picture: {"picture_of_replay", "draw_replay"},
     policies: {"read_policies", "read_policy"},
     report: {"Change", "PolicyReport", "Report", "report_on"},
     setting: {"Setting", "set_up"},
