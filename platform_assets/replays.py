@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -21,13 +22,14 @@ from rich.text import Text
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.retraining import RetrainingPolicy
 from platform_assets.declarations.tables import Source
-from platform_assets.declarations.times import Days, Monthly
+from platform_assets.declarations.times import ONE_DAY, Days, Monthly
 from platform_assets.errors import NotFound, PartitionError
 from platform_assets.lake.delivered import Delivered
 from platform_assets.lake.repeated import Repeated, Turns
 from platform_assets.orchestration import projects
 from platform_assets.orchestration.resources import resources
 from platform_assets.pipelines.replay.journal import Day
+from platform_assets.pipelines.replay.judging import unjudged
 from platform_assets.pipelines.replay.operate import Replay
 from platform_assets.pipelines.replay.picture import picture_of_replay
 from platform_assets.pipelines.replay.policies import read_policies
@@ -58,8 +60,8 @@ def answer_replay(settings: Settings, chosen: argparse.Namespace) -> int:
     landed = Delivered.of(platform.landing, calendars, until=datetime.now(UTC))
     turns = Turns.of(landed, again=chosen.years - 1) if chosen.years > 1 else None
     setting = _set_up(catalogue, chosen, list(policies), turns)
-    if turns is None:
-        setting = replace(setting, notes=(*_short(landed, chosen.last), *setting.notes))
+    first = _short(landed, chosen.last) if turns is None else []
+    setting = replace(setting, notes=(*first, *unjudged(setting, policies), *setting.notes))
     folder = settings.data / "replay" / _name(setting, policies, landed, turns, approve=chosen.approve)
     sources = {source.name: source for source in setting.catalogue.of_kind(Source)}
     landing = landed if turns is None else Repeated.again(landed, turns, sources, folder=folder / "landing")
@@ -70,6 +72,14 @@ def answer_replay(settings: Settings, chosen: argparse.Namespace) -> int:
         one_database(platform.connect) as connect,
         pl.Config(engine_affinity="in-memory"),
     ):
+        said = False
+
+        def begin(over: Sequence[Day]) -> None:
+            nonlocal said
+            said = True
+            show_beginning(out, setting, over, list(policies), folder)
+            follow.begin(over)
+
         replay = Replay(
             folder=folder,
             setting=setting,
@@ -78,6 +88,7 @@ def answer_replay(settings: Settings, chosen: argparse.Namespace) -> int:
             connect=connect,
             approve=chosen.approve,
             say=follow.say,
+            begin=begin,
             over=follow.over,
         )
         by_day = replay.go()
@@ -87,14 +98,30 @@ def answer_replay(settings: Settings, chosen: argparse.Namespace) -> int:
     if chosen.json:
         print(json.dumps(report.plain(), default=str, indent=2))
     else:
-        show_report(out, report, replay.folder)
+        show_report(out, report, replay.folder, notes=not said)
     return 0
 
 
-def show_report(out: Console, report: Report, folder: Path) -> None:
-    """The policies side by side, month by month, and what each training came to."""
+def show_beginning(out: Console, setting: Setting, over: Sequence[Day], policies: Sequence[str], folder: Path) -> None:
+    """How many days it will operate, under which policies, and what is not as declared."""
+    days, done = setting.days, max(len(over) - 1, 0)
+    told = f"operates {_count(len(days), 'day')}, {days},"
+    if over:
+        told = f"goes on from {over[-1].day + ONE_DAY}: {done} of {_count(len(days), 'day')} over,"
+    out.print(f"[bold]{setting.catalogue.name}[/] {told} under {' and '.join(policies)}")
+    out.print(f"[dim]  in {folder}", soft_wrap=True)
+    for note in setting.notes:
+        out.print(f"[dim]· {escape(note)}")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def show_report(out: Console, report: Report, folder: Path, *, notes: bool = True) -> None:
+    """The policies side by side, month by month, and what each training came to; `notes` where they were not said yet."""
     out.print()
-    for note in report.notes:
+    for note in report.notes if notes else ():
         out.print(f"[dim]· {escape(note)}")
     out.print(f"\n[bold]{report.project}[/] {report.days}, as though live")
     figures = Table(box=None, pad_edge=False, header_style="dim")
@@ -153,11 +180,11 @@ def _show_trainings(out: Console, report: Report) -> None:
 
 
 def _show_alerts(out: Console, report: Report) -> None:
-    told = [(day.day, alert) for day in report.by_day for alert in day.all_alerts]
+    told = [(day.day, alert, day.moved.get(alert, "")) for day in report.by_day for alert in day.all_alerts]
     if told:
         out.print()
-    for day, alert in told[:_SHOWN]:
-        out.print(f"[red]![/] {day}: {escape(alert)}")
+    for day, alert, moved in told[:_SHOWN]:
+        out.print(f"[red]![/] {day}: {escape(alert)}{f': {escape(moved)}' if moved else ''}")
     if len(told) > _SHOWN:
         out.print(f"[dim]  and {len(told) - _SHOWN} more alerts, in report.json")
 
@@ -168,7 +195,7 @@ class _Follow:
     def __init__(self, out: Console, setting: Setting) -> None:
         self._setting = setting
         self._live = Live(console=out, refresh_per_second=4, transient=True)
-        self._doing, self._done, self._seconds = "what came before", 0, 0.0
+        self._doing, self._done, self._seconds = "", 0, 0.0
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -176,6 +203,14 @@ class _Follow:
 
     def __exit__(self, *_: object) -> None:
         self._live.stop()
+
+    def begin(self, over: Sequence[Day]) -> None:
+        """Show where it begins: before its first day all that came before is made at once."""
+        days = self._setting.days
+        self._doing = f"all days before {days.first}, {len(days)} days to go"
+        if over:
+            self._doing = f"{over[-1].day + ONE_DAY}, {(days.last - over[-1].day).days} days to go"
+        self._show("")
 
     def say(self, said: str) -> None:
         """Show what a pipeline says."""
@@ -186,7 +221,8 @@ class _Follow:
         self._done += 1
         self._seconds += day.seconds + sum(one.seconds + one.training_seconds for one in day.policies.values())
         left = (self._setting.days.last - day.day).days
-        self._doing = f"{day.day}, {left} days to go, about {self._seconds / self._done * left / 60:.0f} min"
+        minutes = self._seconds / self._done * left / 60
+        self._doing = f"{min(day.day + ONE_DAY, self._setting.days.last)}, {left} days to go, about {minutes:.0f} min"
         self._show("")
 
     def _show(self, said: str) -> None:
@@ -233,7 +269,9 @@ def _set_up(catalogue: Catalogue, chosen: argparse.Namespace, policies: list[str
         return set_up(catalogue, days=Days(chosen.first, chosen.last), policies=policies, split=chosen.split)
     days = Days(chosen.first, chosen.last + turns.longer)
     setting = set_up(catalogue, days=days, policies=policies, split=chosen.split, longer=turns.longer)
-    return replace(setting, notes=(str(turns), *setting.notes))
+    asked = _count((chosen.last - chosen.first).days + 1, "day")
+    more = f"--years {chosen.years} has the {asked} that were asked for followed by {turns.longer.days} more: {turns}"
+    return replace(setting, notes=(more, *setting.notes))
 
 
 def _name(

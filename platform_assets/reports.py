@@ -17,7 +17,7 @@ from platform_assets.declarations.times import ONE_DAY, Days
 from platform_assets.errors import NotFound, SettingsError
 from platform_assets.orchestration.outlook import instance_if_any
 from platform_assets.orchestration.past_checks import failed_checks
-from platform_assets.pipelines.timeline import Event, timeline
+from platform_assets.pipelines.timeline import CHECK_FAILED, Event, timeline
 from platform_assets.settings import Settings
 from platform_assets.terminal import console
 
@@ -94,7 +94,7 @@ def show_history(out: Console, events: Sequence[Event]) -> None:
     table.add_column("when", no_wrap=True)
     table.add_column("what, and why", overflow="fold")
     for event in events:
-        color = _COLORS.get(event.kind, "bold")
+        color = "bold" if event.kind == CHECK_FAILED and event.is_over else _COLORS.get(event.kind, "bold")
         table.add_row(event.when, f"[{color}]{event.kind}[/] {event.asset}: {escape(event.said)}")
     out.print(table)
     if any(event.days is None for event in events):

@@ -22,8 +22,9 @@ from platform_assets.lake.landing import Landing
 from platform_assets.lake.repeated import Turns
 from platform_assets.orchestration import projects
 from platform_assets.pipelines.replay.journal import Day, PolicyDay
+from platform_assets.pipelines.replay.policies import KNOWN
 from platform_assets.pipelines.replay.report import Report
-from platform_assets.replays import _short, _show_alerts
+from platform_assets.replays import _Follow, _short, _show_alerts, show_beginning
 from platform_assets_tests import ferry, replayed, shop
 
 DAYS = ("--from", "2023-03-29", "--to", "2023-03-31")
@@ -103,6 +104,7 @@ def test_days_that_have_not_landed_are_told(data: Path) -> None:
 
 def test_alerts_are_told_with_their_days() -> None:
     own = {"never": PolicyDay(), "monthly": PolicyDay(alerts=("late_watch_monthly: as_expected",))}
+    since = "crossing_drift: no_drift since 2023-03-30"
     quiet = Day(
         day=date(2023, 3, 29),
         is_backfill=False,
@@ -115,12 +117,12 @@ def test_alerts_are_told_with_their_days() -> None:
         seconds=1.0,
         cpu_seconds=1.0,
     )
-    loud = replace(quiet, day=date(2023, 3, 30), alerts=["crossing_drift: no_drift"], policies=own)
+    loud = replace(quiet, day=date(2023, 3, 30), alerts=[since], policies=own, moved={since: "1 column: boat"})
     out, told = Console(record=True, width=100), SimpleNamespace(by_day=[quiet, loud])
     _show_alerts(out, cast("Report", told))
     assert [line.rstrip() for line in out.export_text().splitlines()] == [
         "",
-        "! 2023-03-30: crossing_drift: no_drift",
+        f"! 2023-03-30: {since}: 1 column: boat",
         "! 2023-03-30: late_watch_monthly: as_expected",
     ]
     _show_alerts(out, cast("Report", SimpleNamespace(by_day=[loud] * 10)))
@@ -151,8 +153,42 @@ def test_landed_weeks_come_again(
     told = json.loads(capsys.readouterr().out)
     assert files(data) == before
     assert told["to"] == "2023-04-08"
-    assert "the 7 landed days from 2023-03-27 to 2023-04-02 come once more, with later dates" in told["notes"]
+    again = "the 7 landed days from 2023-03-27 to 2023-04-02 come once more, with later dates"
+    assert f"--years 2 has the 3 days that were asked for followed by 7 more: {again}" in told["notes"]
     assert [day["day"] for day in told["days"]][-1] == "2023-04-08"
     assert all(day["policies"]["never"]["rows"] == 12 for day in told["days"][2:])
     made = sorted(path.name for path in next((data / "replay").iterdir()).glob("landing/crossings/*.csv"))
     assert made[-1] == "2023-04-08.csv", "and none for days that nobody reads"
+
+
+def beginning(days: Days, over: list[Day]) -> list[str]:
+    taken = replayed.setting(days, policies={"never": KNOWN["never"], "monthly": KNOWN["monthly"]})
+    out = Console(record=True, width=200)
+    show_beginning(out, replace(taken, notes=("one note",)), over, ["never", "monthly"], Path("there"))
+    follow = _Follow(out, taken)
+    follow.begin(over)
+    return [*(line.rstrip() for line in out.export_text().splitlines()), follow._doing]
+
+
+def test_what_will_be_operated_is_said_before_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert beginning(replayed.OPERATED, []) == [
+        "ferry operates 5 days, 2023-03-29 to 2023-04-02, under never and monthly",
+        "  in there",
+        "· one note",
+        "all days before 2023-03-29, 5 days to go",
+    ]
+    day = Day(
+        day=date(2023, 3, 28),
+        is_backfill=True,
+        rows={},
+        alerts=(),
+        open=(),
+        immature={},
+        policies={},
+        memory={},
+        seconds=1.0,
+        cpu_seconds=1.0,
+    )
+    told = beginning(replayed.OPERATED, [day, replace(day, day=date(2023, 3, 29), is_backfill=False)])
+    assert told[0] == "ferry goes on from 2023-03-30: 1 of 5 days over, under never and monthly"
+    assert told[-1] == "2023-03-30, 4 days to go"

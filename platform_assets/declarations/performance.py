@@ -15,7 +15,7 @@ from platform_assets.declarations.models import Outcomes
 from platform_assets.declarations.monitor import FEWEST_DAYS
 from platform_assets.declarations.promotion import MONTH
 from platform_assets.declarations.times import ONE_DAY, Daily, Days
-from platform_assets.declarations.views import FeatureView, RollingSplit, TrainingDataset
+from platform_assets.declarations.views import FeatureView, RollingSplit, TimeSplit, TrainingDataset
 
 PERFORMANCE_MEASURES = ("auc", "log_loss", "brier", "calibration_error", "base_rate")
 ALARMING_PERFORMANCE = ("auc", "log_loss", "calibration_error")
@@ -133,11 +133,18 @@ class PerformanceMonitor(Table):
     def settled(self) -> Days | None:
         """The days of the training dataset from which thresholds are learned; None where its split rolls."""
         split = self.training.split
-        if isinstance(split, RollingSplit):
-            return None
+        return None if isinstance(split, RollingSplit) else self.learned_days(split)
+
+    def learned_days(self, split: TimeSplit) -> Days:
+        """The days of a training dataset divided like this from which thresholds are learned."""
         if self.learned_from == "report":
             return Days(split.report_from, split.report_until)
         return Days(split.select_from, split.report_from - (1 + math.ceil(split.gap / ONE_DAY)) * ONE_DAY)
+
+    @property
+    def fewest_days(self) -> int:
+        """How many such days thresholds of its longest window are learned from at the least."""
+        return FEWEST_DAYS + max(self.windows) - 1
 
     @property
     def _longest(self) -> int:

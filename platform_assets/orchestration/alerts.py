@@ -5,11 +5,12 @@ import http.client
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.names import MAINTENANCE
@@ -18,7 +19,7 @@ from platform_assets.orchestration.failures import failures_of
 from platform_assets.orchestration.metadata import checks_along, key_of
 from platform_assets.orchestration.up_to_date import shown_staleness
 from platform_assets.pipelines.checks import AS_EXPECTED, NO_DRIFT
-from platform_assets.pipelines.incidents import SINCE
+from platform_assets.pipelines.incidents import PAST, REMEMBERED, SINCE, incidents_told
 from platform_assets.pipelines.maintenance import KEPT_VERSIONS_WHOLE
 from platform_assets.pipelines.plan import CODE
 
@@ -27,6 +28,8 @@ RUNS_LOOKED_AT = timedelta(days=1)
 
 _LASTING = {NO_DRIFT: "drift", AS_EXPECTED: "worse than expected"}
 """By check that fails for as long as something lasts, what its incidents are called."""
+_OVER = "over"
+"""The marker of an incident that was told and is over; it is kept for as long as the monitor's table has it."""
 _WEBHOOK_SECONDS = 10
 _SHOWN = 3
 
@@ -41,6 +44,7 @@ class Incident:
         message: one sentence.
         marker: what makes it another incident although the name is the same.
         run_id: the run that it came up in, where there is one.
+        is_past: whether it is of days long past that were watched anew, and does not last: it is told to whom nobody told it.
     """
 
     name: str
@@ -48,6 +52,7 @@ class Incident:
     message: str
     marker: str
     run_id: str | None = None
+    is_past: bool = False
 
 
 def alert_sensor(catalogue: Catalogue, *, webhook: str | None) -> dg.SensorDefinition:
@@ -64,19 +69,21 @@ def alert_sensor(catalogue: Catalogue, *, webhook: str | None) -> dg.SensorDefin
         found = incidents(context.instance, catalogue, now=datetime.now(UTC))
         explained = {incident.run_id for incident in found if incident.kind == "check failed"}
         known = [incident for incident in found if incident.kind == "run failed" and incident.run_id in explained]
-        fresh = [one for one in found if told.get(one.name) != one.marker and one not in known]
+        fresh = [one for one in found if not _was_told(one, told) and one not in known]
         delivered = []
         for incident in fresh:
             context.log.warning("%s: %s", incident.kind, incident.message)
             if webhook is None or post(webhook, incident, say=context.log.error):
                 delivered.append(incident)
         names = {incident.name for incident in found}
-        lasting = [incident for incident in found if incident.kind != "run failed"]
+        lasting = [one for one in found if one.kind != "run failed" and not one.is_past]
         kept = {name: marker for name, marker in told.items() if name in names}
-        context.update_cursor(json.dumps(kept | {i.name: i.marker for i in (*known, *delivered)}, sort_keys=True))
+        past = dict.fromkeys(_past(context.instance, catalogue, told.keys() - names), _OVER)
+        now = {one.name: one.marker for one in (*known, *delivered)}
+        context.update_cursor(json.dumps(past | kept | now, sort_keys=True))
+        over = [name for name, marker in told.items() if name not in names and marker != _OVER]
         return dg.SkipReason(
-            f"{len(delivered)} reported, {len(fresh) - len(delivered)} not taken, "
-            f"{len(told) - len(kept)} over, {len(lasting)} open"
+            f"{len(delivered)} reported, {len(fresh) - len(delivered)} not taken, {len(over)} over, {len(lasting)} open"
         )
 
     return alerts
@@ -112,19 +119,16 @@ def post(address: str, incident: Incident, *, say: Callable[[str], None]) -> boo
 
 
 def _failed_checks(instance: dg.DagsterInstance, catalogue: Catalogue) -> Iterator[Incident]:
-    """The checks whose newest result is a failure."""
-    from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
-
+    """The checks whose newest result is a failure, and what the monitors tell."""
     wanted = checks_along(catalogue, [declaration.name for declaration in catalogue.declarations])
     wanted.append(dg.AssetCheckKey(key_of(catalogue, MAINTENANCE), KEPT_VERSIONS_WHOLE))
-    for check, record in instance.event_log_storage.get_latest_asset_check_execution_by_key(wanted).items():
-        if record.status != AssetCheckExecutionRecordStatus.FAILED or record.event is None:
-            continue
-        evaluation = record.event.get_dagster_event().asset_check_evaluation_data
+    for check, run_id, evaluation in _evaluations(instance, wanted):
         said = evaluation.description or "no description"
         asset = check.asset_key.to_user_string()
-        if begun := list(_begun(asset, check.name, evaluation.metadata, record.run_id)):
+        if begun := list(_begun(asset, check.name, evaluation.metadata, run_id)):
             yield from begun
+            continue
+        if evaluation.passed:
             continue
         # A warning counts its cases anew in every run; only an error that reads differently is another one.
         another = said if evaluation.severity == dg.AssetCheckSeverity.ERROR else "warned"
@@ -132,25 +136,61 @@ def _failed_checks(instance: dg.DagsterInstance, catalogue: Catalogue) -> Iterat
             name=f"{asset}:{check.name}",
             kind="check failed",
             marker=another,
-            run_id=record.run_id,
-            message=f"{asset} failed {check.name}: {said.removeprefix(f'{asset}: ')} (run {record.run_id})",
+            run_id=run_id,
+            message=f"{asset} failed {check.name}: {said.removeprefix(f'{asset}: ')} (run {run_id})",
         )
+
+
+def _evaluations(
+    instance: dg.DagsterInstance, wanted: Sequence[dg.AssetCheckKey]
+) -> Iterator[tuple[dg.AssetCheckKey, str, AssetCheckEvaluation]]:
+    """The newest result of each check, with its run; one that a run has still to make, or never made, is none."""
+    from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+
+    storage = instance.event_log_storage
+    made = {AssetCheckExecutionRecordStatus.FAILED, AssetCheckExecutionRecordStatus.SUCCEEDED}
+    for check, newest in storage.get_latest_asset_check_execution_by_key(wanted).items():
+        past = [newest] if newest.status in made else storage.get_asset_check_execution_history(check, 1, status=made)
+        for record in past:
+            if record.event is not None:
+                yield check, record.run_id, record.event.get_dagster_event().asset_check_evaluation_data
+
+
+def _was_told(incident: Incident, told: Mapping[str, str]) -> bool:
+    """Of days long past nobody is told twice; what lasts again is told again."""
+    return told.get(incident.name) == incident.marker or (incident.is_past and incident.name in told)
 
 
 def _begun(asset: str, check: str, told: Mapping[str, dg.MetadataValue], run_id: str) -> Iterator[Incident]:
     """What began to be above a threshold on one day is one incident, until none of it is any more."""
-    if check not in _LASTING:
+    kind = _LASTING.get(check)
+    if kind is None:
         return
-    kind = _LASTING[check]
-    for title, found in told.items():
-        if title.startswith(SINCE):
+    facts = {title: found.value for title, found in told.items()}
+    for title, said in ((SINCE, ""), (PAST, " in days past")):
+        for since, moved in incidents_told(facts, title).items():
             yield Incident(
-                name=f"{asset}:{title}",
+                name=f"{asset}:{since}",
                 kind=kind,
                 marker=kind,
                 run_id=run_id,
-                message=f"{asset}: {kind} {title}, {found.value} (run {run_id})",
+                message=f"{asset}: {kind} {since}{said}, {moved} (run {run_id})",
+                is_past=title == PAST,
             )
+
+
+def _past(instance: dg.DagsterInstance, catalogue: Catalogue, names: Collection[str]) -> set[str]:
+    """Of incidents that are open no more those that a monitor's table has: days long past may be watched anew."""
+    found = set[str]()
+    watched = checks_along(catalogue, [declaration.name for declaration in catalogue.declarations])
+    for check, _, evaluation in _evaluations(instance, [check for check in watched if check.name in _LASTING]):
+        begun = f"{check.asset_key.to_user_string()}:{SINCE}"
+        for title, told in evaluation.metadata.items():
+            if title.startswith(REMEMBERED):
+                first, held = title.removeprefix(REMEMBERED), str(told.value).split(", ")
+                days = {name: name.removeprefix(begun) for name in names if name.startswith(begun)}
+                found |= {name for name, day in days.items() if day in held or day < first}
+    return found
 
 
 def _failed_runs(instance: dg.DagsterInstance, catalogue: Catalogue, *, since: datetime) -> Iterator[Incident]:

@@ -9,7 +9,7 @@ there.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 
@@ -20,7 +20,7 @@ from platform_assets.declarations.models import Outcomes, Predictions
 from platform_assets.declarations.tables import Source
 from platform_assets.declarations.times import Days, day_ranges
 from platform_assets.errors import PlatformError
-from platform_assets.pipelines.incidents import SINCE
+from platform_assets.pipelines.incidents import PAST, SINCE, incidents_told
 from platform_assets.pipelines.materialize import materialize
 from platform_assets.pipelines.readiness import can_run
 from platform_assets.pipelines.run import Materialization, Platform, Run, version_of
@@ -39,7 +39,8 @@ class Made:
         first: those of them that were made for the first time.
         rows: how many it has.
         failed: the checks that failed, by name, with what they say.
-        begun: by failed check the incidents that last, each `since` its first day; none where it tells of no incident.
+        begun: by failed check what moved most in the incidents that last, each `since` its first day.
+        past: the same of incidents of days long past that do not last.
         stopped: whether what follows from it was left alone.
         error: why it could not be made; "" where it could.
         wall_seconds: how long it took.
@@ -52,7 +53,8 @@ class Made:
     first: tuple[date, ...] = ()
     rows: int = 0
     failed: Mapping[str, str] = field(default_factory=dict)
-    begun: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    begun: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    past: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     stopped: bool = False
     error: str = ""
     wall_seconds: float = 0.0
@@ -113,14 +115,15 @@ def make(platform: Platform, catalogue: Catalogue, name: str, run: Run, *, days:
         found = materialize(platform, catalogue, name, run, days=days)
     except PlatformError as refused:
         error = str(refused)
-    checks = () if found is None else found.checks
+    failed = [check for check in (() if found is None else found.checks) if not check.passed]
     return Made(
         name=name,
         days=days,
         rows=0 if found is None else found.row_count,
-        failed={check.name: check.description for check in checks if not check.passed},
-        begun={c.name: [said for said in c.facts if said.startswith(SINCE)] for c in checks if not c.passed},
-        stopped=found is None or any(check.blocking and not check.passed for check in checks),
+        failed={check.name: check.description for check in failed},
+        begun={check.name: incidents_told(check.facts, SINCE) for check in failed},
+        past={check.name: incidents_told(check.facts, PAST) for check in failed},
+        stopped=found is None or any(check.blocking for check in failed),
         error=error,
         wall_seconds=time.perf_counter() - wall,
         cpu_seconds=time.process_time() - cpu,

@@ -29,7 +29,7 @@ from platform_assets.errors import TableError
 from platform_assets.lake.writes import write
 from platform_assets.pipelines.checks import NO_DRIFT
 from platform_assets.pipelines.drift_plots import picture_of_columns, picture_of_drift
-from platform_assets.pipelines.incidents import Moved, Since, furthest, lasting, say_since, since, since_facts
+from platform_assets.pipelines.incidents import Lasting, Moved, furthest, incident_facts, lasting, say_since
 from platform_assets.pipelines.profiling import changed_at, read_profiles
 from platform_assets.pipelines.publish import publish
 from platform_assets.pipelines.run import CheckResult, Inputs, Materialization, Platform, Run, provenance
@@ -80,14 +80,13 @@ def watch(platform: Platform, catalogue: Catalogue, monitor: Monitor, days: Days
     profiles = _profiles(platform, catalogue, monitor, inputs, needed, run)
     rows = _judged(monitor, _measured(monitor, days, profiles, learned), learned)
     times, alarmed = pl.col("value") / pl.col("threshold"), rows.filter("alarmed")
-    drifting = lasting(platform, catalogue, monitor, days, alarmed)
-    later = since(platform, catalogue, monitor, days, alarmed, times=times)
+    found = lasting(platform, catalogue, monitor, days, alarmed, times=times)
     newest = rows.filter(pl.col(DAY) == days.last).with_columns(times.alias("times"))
     moved = furthest(newest)
-    worst = [found for found in moved if found[0] in drifting]
+    worst = [one for one in moved if one[0] in found.begun]
     facts = {
         "columns": len(learned.reference),
-        "columns that drift": len(drifting),
+        **_counted(found),
         "deaf thresholds": int(learned.thresholds.get_column("deaf").sum()),
         "columns of too few values": newest.filter("too_few").get_column("column").n_unique(),
         "reference": f"{monitor.reference.settled}",
@@ -106,7 +105,7 @@ def watch(platform: Platform, catalogue: Catalogue, monitor: Monitor, days: Days
         days,
         run,
         inputs,
-        checks=[_no_drift(days, len(learned.reference), worst, drifting, later)],
+        checks=[_no_drift(days, len(learned.reference), worst, found)],
         facts=facts,
         pictures=pictures,
     )
@@ -278,24 +277,29 @@ def _shown_days(
     return shown.group_by(DAY, "column").agg((pl.col("value") / pl.col("threshold")).max().alias("times"))
 
 
-def _no_drift(
-    days: Days,
-    columns: int,
-    worst: Sequence[Moved],
-    drifting: Mapping[str, date],
-    later: Since,
-) -> CheckResult:
-    """Whether nothing drifts on the last of the days that were made, but for what was known, nor on the newest one."""
-    said = f"None of {columns} columns drifts on {days.last}."
-    facts: dict[str, object] = {"columns": columns, "columns that drift": len(drifting)}
-    fresh = {column: first for column, first in drifting.items() if first not in later.known}
-    told_of = [moved for moved in worst if moved[0] in fresh]
-    for found, begun in ((told_of, fresh), (later.moved, later.begun)):
-        if begun:
-            moved, verb = say_since(found, begun), "have" if len(begun) > 1 else "has"
-            told = f"{len(begun)} of {columns} columns {verb} been further from the reference than unchanged days are"
-            told += f": {moved}." if moved else ", and of too few values since."
-            said = told if begun is fresh else f"{said} On the newest day {told}"
-        facts |= since_facts(found, begun, what="column")
-    passed = not fresh and not later.begun
-    return CheckResult(name=NO_DRIFT, passed=passed, description=said, blocking=False, facts=facts)
+def _counted(found: Lasting) -> dict[str, object]:
+    """How many columns drift; of days long past also how many do by now, which is another question."""
+    counts: dict[str, object] = {"columns that drift": len(found.begun)}
+    if found.later is not None:
+        counts[f"columns that drift on the newest day, {found.later.day}"] = len(found.later.begun)
+    return counts
+
+
+def _no_drift(days: Days, columns: int, worst: Sequence[Moved], found: Lasting) -> CheckResult:
+    """Whether nothing drifts on the last of the days that were made, nor on the newest one that is watched."""
+
+    def say(moved: Sequence[Moved], begun: Mapping[str, date]) -> str:
+        verb, how_far = "have" if len(begun) > 1 else "has", say_since(moved, begun)
+        told = f"{len(begun)} of {columns} columns {verb} been further from the reference than unchanged days are"
+        return f"{told}: {how_far}." if how_far else f"{told}, and of too few values since."
+
+    later, on = found.later, "" if found.later is None else f"On {days.last}, "
+    said = f"{on}{say(worst, found.begun)}" if found.begun else f"None of {columns} columns drifts on {days.last}."
+    if later is not None and later.begun:
+        said += f" On the newest day, {later.day}, {say(later.moved, later.begun)}"
+    elif later is not None:
+        said += f" None does on the newest day, {later.day}."
+    facts = {"columns": columns, **_counted(found), **incident_facts(found, worst, what="column")}
+    return CheckResult(
+        name=NO_DRIFT, passed=not (found.begun or found.now), description=said, blocking=False, facts=facts
+    )

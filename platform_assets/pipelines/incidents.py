@@ -5,13 +5,13 @@ Drift and performance share it: both write a day, a column (or a slice) and `ala
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 
 import polars as pl
 
-from platform_assets.compute.incidents import Spell, alarms_of, spells
+from platform_assets.compute.incidents import Spell, alarms_of, begun, spells
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.monitor import Monitor
 from platform_assets.declarations.names import DAY, table_folder
@@ -20,13 +20,65 @@ from platform_assets.declarations.times import ONE_DAY, Days
 from platform_assets.pipelines.run import Platform
 
 SINCE = "since "
-"""What the facts of a check are called that tell what began to drift together: each is an incident."""
+"""What the facts of a check are called that tell what began to drift together and lasts: each is an incident."""
+PAST = "past, since "
+"""The same of an incident that does not last to the newest day: days long past were measured anew."""
+REMEMBERED = "incidents since "
+"""The fact that lists the incidents which the table has, by first day; it is called by the day from which it was read."""
 
 Moved = tuple[str, str, int, float]
 """A column (or a slice), the measure that is furthest above its threshold, its window, and how many times that is."""
 
 _SHOWN = 3
-_REMEMBERED = 366 * ONE_DAY
+_REMEMBERED_DAYS = 366
+
+
+@dataclass(frozen=True, kw_only=True)
+class Later:
+    """The newest day that is watched, where it is later than the days that were just measured: a correction reaches back.
+
+    What lasts is not over because a day of before it is quiet.
+
+    Attributes:
+        day: which.
+        begun: as of `Lasting`, on that day.
+        moved: as `furthest` tells of those columns then.
+    """
+
+    day: date
+    begun: Mapping[str, date]
+    moved: Sequence[Moved]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lasting:
+    """Which incidents last, as the monitor's table has it with the days that were just measured.
+
+    It follows from the table alone, so that a run which is killed and made again says what it would have said. Who was
+    told of what already is known to whoever tells.
+
+    Attributes:
+        begun: by column that drifts on the last of those days the day on which its incident began.
+        later: the newest day that is watched; None where that is the last of those days.
+        remembered: the first days of all incidents that the table has.
+        remembered_from: the day from which it was read for that.
+    """
+
+    begun: Mapping[str, date]
+    later: Later | None
+    remembered: Sequence[date]
+    remembered_from: date
+
+    @property
+    def now(self) -> Mapping[str, date]:
+        """As `begun`, on the newest day that is watched."""
+        return self.begun if self.later is None else self.later.begun
+
+    @property
+    def past(self) -> dict[str, date]:
+        """What of `begun` is of incidents that do not last to the newest day."""
+        lasts = set(self.now.values())
+        return {column: first for column, first in self.begun.items() if first not in lasts}
 
 
 def lasting(
@@ -36,12 +88,14 @@ def lasting(
     days: Days,
     alarmed: pl.DataFrame,
     *,
+    times: pl.Expr,
     column: pl.Expr = pl.col("column"),  # noqa: B008 - an expression is a value
-) -> dict[str, date]:
-    """By column that drifts on the last of `days` the day on which its incident began.
+) -> Lasting:
+    """Tell which incidents last on the last of `days`, and on the newest day that is watched.
 
     Which days are one incident follows from what was above a threshold before, or the name of an incident that lasts
-    would change, and it would be told again. A year of that is read, however long the history is.
+    would change, and it would be told again. A year of that is read, however long the history is, from the first of a
+    month: what lasts longer is called by another day, and told again, once a month and not every day.
 
     Args:
         platform: where the monitor's table lies.
@@ -49,77 +103,33 @@ def lasting(
         monitor: whose table it is.
         days: the days that were just measured, which the table need not have.
         alarmed: what was above a threshold on them (`day`, `column`).
+        times: how many times its threshold a row of the table is.
         column: how the table's own rows name what `alarmed` calls `column`.
     """
-    first = _remembered_from(monitor, days)
-    if days.first > first and platform.lake.version(table_folder(catalogue.name, monitor.name)) is not None:
-        before = _alarmed(platform, catalogue, monitor, Days(first, days.first - ONE_DAY), column)
-        alarmed = pl.concat([before, alarmed.select(before.columns)])
-    return _drifting(spells(alarms_of(alarmed)), on=days.last)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Since:
-    """What is known of later days than those that were just measured: a correction has days measured anew that are long past.
-
-    What lasts is not over because a day of before it is quiet, and what was over is not told again for it.
-
-    Attributes:
-        begun: as `lasting` tells of the newest day that is watched; nothing where none is later.
-        moved: as `furthest` tells of those columns then.
-        known: the incidents that the table told of already.
-    """
-
-    begun: Mapping[str, date] = field(default_factory=dict)
-    moved: Sequence[Moved] = ()
-    known: Collection[date] = ()
-
-
-def since(
-    platform: Platform,
-    catalogue: Catalogue,
-    monitor: Monitor | PerformanceMonitor,
-    days: Days,
-    alarmed: pl.DataFrame,
-    *,
-    times: pl.Expr,
-    column: pl.Expr = pl.col("column"),  # noqa: B008 - an expression is a value
-) -> Since:
-    """Look at the days after `days` that are watched.
-
-    The arguments are those of `lasting`, and how many times its threshold a row of the table is.
-    """
-    folder, later = table_folder(catalogue.name, monitor.name), Days(days.last + ONE_DAY, date.max)
-    if platform.lake.version(folder) is None:
-        return Since()
-    with platform.lake.reading(folder):
-        newest = platform.lake.scan(folder, days=later).select(pl.col(DAY).max()).collect().item()
-        if newest is None:
-            return Since()
-        rows = platform.lake.scan(folder, days=Days(newest, newest)).collect()
-    held = _alarmed(platform, catalogue, monitor, Days(_remembered_from(monitor, days), newest), column)
-    others = held.filter(~pl.col(DAY).is_between(days.first, days.last))
-    begun = _drifting(spells(alarms_of(pl.concat([others, alarmed.select(others.columns)]))), on=newest)
-    moved = furthest(rows.with_columns(column.alias("column"), times.alias("times")))
-    return Since(
-        begun=begun,
-        moved=[found for found in moved if found[0] in begun],
-        known={spell.incident for spell in spells(alarms_of(held))},
+    folder, lake = table_folder(catalogue.name, monitor.name), platform.lake
+    first = max(monitor.partitions.first, (days.first - _REMEMBERED_DAYS * ONE_DAY).replace(day=1))
+    alarms, newest, moved = alarms_of(alarmed), days.last, list[Moved]()
+    if lake.version(folder) is not None:
+        with lake.reading(folder):
+            after = lake.scan(folder, days=Days(days.last + ONE_DAY, date.max)).select(pl.col(DAY).max())
+            newest = after.collect().item() or days.last
+            if newest > days.last:
+                rows = lake.scan(folder, days=Days(newest, newest)).collect()
+                moved = furthest(rows.with_columns(column.alias("column"), times.alias("times")))
+            until = newest if newest > days.last else days.first - ONE_DAY
+            if until >= first:
+                held = lake.scan(folder, days=Days(first, until)).filter("alarmed").select(DAY, column.alias("column"))
+                alarms += [one for one in alarms_of(held.collect()) if one[0] not in days]
+    found = spells(alarms)
+    later = _drifting(found, on=newest)
+    return Lasting(
+        begun=_drifting(found, on=days.last),
+        later=None
+        if newest == days.last
+        else Later(day=newest, begun=later, moved=[one for one in moved if one[0] in later]),
+        remembered=begun(found),
+        remembered_from=first,
     )
-
-
-def _remembered_from(monitor: Monitor | PerformanceMonitor, days: Days) -> date:
-    return max(monitor.partitions.first, days.first - _REMEMBERED)
-
-
-def _alarmed(
-    platform: Platform, catalogue: Catalogue, monitor: Monitor | PerformanceMonitor, days: Days, column: pl.Expr
-) -> pl.DataFrame:
-    """What the table has above a threshold."""
-    folder = table_folder(catalogue.name, monitor.name)
-    with platform.lake.reading(folder):
-        held = platform.lake.scan(folder, days=days).filter("alarmed")
-        return held.select(DAY, column.alias("column")).collect()
 
 
 def _drifting(found: Sequence[Spell], *, on: date) -> dict[str, date]:
@@ -152,12 +162,33 @@ def say_since(worst: Sequence[Moved], begun: Mapping[str, date]) -> str:
     return say_moved([(f"{moved[0]} since {begun[moved[0]]}", *moved[1:]) for moved in worst])
 
 
-def since_facts(worst: Sequence[Moved], begun: Mapping[str, date], *, what: str) -> dict[str, object]:
-    """A fact for each incident of columns (`what`, in the singular), under the day on which it began."""
+def incident_facts(found: Lasting, worst: Sequence[Moved], *, what: str) -> dict[str, object]:
+    """A fact for each incident of columns (`what`, in the singular) that a check speaks of, and one that lists all.
+
+    Args:
+        found: which incidents last.
+        worst: as `furthest` tells of the last of the days that were measured.
+        what: what a column is called.
+    """
+    now = worst if found.later is None else found.later.moved
+    past = [moved for moved in worst if moved[0] in found.past]
+    return {
+        **_by_incident(SINCE, now, found.now, what=what),
+        **_by_incident(PAST, past, found.past, what=what),
+        f"{REMEMBERED}{found.remembered_from}": ", ".join(map(str, found.remembered)) or "none",
+    }
+
+
+def incidents_told(facts: Mapping[str, object], title: str) -> dict[str, str]:
+    """What the facts of a check tell of incidents that last (`SINCE`) or do not (`PAST`), each `since` its first day."""
+    return {f"{SINCE}{t.removeprefix(title)}": str(said) for t, said in facts.items() if t.startswith(title)}
+
+
+def _by_incident(title: str, worst: Sequence[Moved], begun: Mapping[str, date], *, what: str) -> dict[str, object]:
     facts: dict[str, object] = {}
     for first in sorted(set(begun.values())):
         count = sum(incident == first for incident in begun.values())
         # A column of too few values today drifts on, though nothing tells how far it moved.
-        moved = say_moved([moved for moved in worst if begun[moved[0]] == first]) or "too few values to say how far"
-        facts[f"{SINCE}{first}"] = f"{count} {what}{'s' if count > 1 else ''}: {moved}"
+        moved = say_moved([moved for moved in worst if begun.get(moved[0]) == first]) or "too few values to say how far"
+        facts[f"{title}{first}"] = f"{count} {what}{'s' if count > 1 else ''}: {moved}"
     return facts

@@ -95,6 +95,7 @@ class Report:
 
     Attributes:
         days: what it is about.
+        watched: by monitor from which day to which it has watched at all; none that has not.
         incidents: those that lasted into `days`, the newest last.
         performance: per outcomes table, by day, of rows that were not learned from.
         expected: per outcomes table whose performance is watched, what it is beside.
@@ -104,6 +105,7 @@ class Report:
     model: str | None
     days: Days
     made_at: datetime
+    watched: Mapping[str, Days]
     incidents: Sequence[Alarms]
     performance: Mapping[str, Mapping[date, Performance]]
     expected: Mapping[str, Expected]
@@ -153,6 +155,11 @@ def report(
         model=model,
         days=days,
         made_at=now,
+        watched={
+            asset_name(catalogue.name, watcher.name): Days(min(there), max(there))
+            for watcher in watching
+            if (there := _days(platform, catalogue, watcher))
+        },
         incidents=incidents,
         performance={
             d.name: found

@@ -39,8 +39,9 @@ def headline(report: Report) -> str:
     if report.incidents:
         over = "1 incident is" if len(report.incidents) == 1 else f"{len(report.incidents)} incidents are"
         return f"Nothing alarms on {report.days.last}; {over} over."
-    if not report.heat:
-        return "Nothing is watched yet in these days."
+    if not any(watched.clip(report.days) for watched in report.watched.values()):
+        there = ", ".join(f"{monitor} watched {days}" for monitor, days in report.watched.items())
+        return f"Nothing is watched from {report.days}" + (f": {there}." if there else ", nor on any other day yet.")
     return f"Nothing alarmed from {report.days}."
 
 

@@ -56,7 +56,7 @@ class Event:
         asset: of what: `flights/late_arrival_drift`.
         said: what and why, in one sentence.
         days: the days of data it is about; None where it is about none.
-        is_over: whether an incident ended; None for what has no end.
+        is_over: whether an incident ended, or a check passed again; None for what has no end.
         version: the model's version it is about; None where it is about none.
     """
 

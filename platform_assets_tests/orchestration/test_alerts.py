@@ -11,7 +11,9 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
 from dagster._core.definitions.freshness import FreshnessState, FreshnessStateChange
+from dagster._core.events import DagsterEventType
 
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.times import Days
@@ -106,6 +108,28 @@ def test_a_failed_check_is_told_once_and_again_only_when_it_reads_differently(
     tick(there, cursor)
     assert len(webhook.taken) == 2
     assert "'order_id': 'y'" in webhook.taken[1]["message"]
+
+
+def test_a_failed_check_is_not_over_while_a_run_has_still_to_make_it(there: Deployment, webhook: Webhook) -> None:
+    refuse(there, DAY)
+    _, cursor = tick(there)
+    run = there.instance.create_run_for_job(there.job, asset_selection=frozenset({there.key("returns")}))
+    check = dg.AssetCheckKey(there.key("returns"), "contract")
+    planned = AssetCheckEvaluationPlanned(asset_key=check.asset_key, check_name=check.name)
+    there.instance.report_dagster_event(
+        dg.DagsterEvent(
+            DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED.value, run.job_name, event_specific_data=planned
+        ),
+        run.run_id,
+    )
+    newest = there.instance.event_log_storage.get_latest_asset_check_execution_by_key([check])[check]
+    assert newest.run_id == run.run_id
+
+    said, cursor = tick(there, cursor)
+    assert said == "0 reported, 0 not taken, 0 over, 1 open"
+    refuse(there, DAY)
+    tick(there, cursor)
+    assert len(webhook.taken) == 1
 
 
 def test_what_is_well_again_may_be_told_anew(there: Deployment, webhook: Webhook) -> None:

@@ -17,6 +17,7 @@ from platform_assets.declarations.times import ONE_DAY, Days
 from platform_assets.orchestration.alerts import incidents
 from platform_assets.pipelines.materialize import materialize
 from platform_assets_tests import faults, monitored, shop
+from platform_assets_tests.faults import Stop
 from platform_assets_tests.orchestration.conftest import Deployment, deployed
 from platform_assets_tests.orchestration.test_automation import evaluate
 
@@ -100,3 +101,49 @@ def test_what_begins_within_a_week_is_of_the_same_incident(watching: Deployment)
     assert [one.message.partition(" (")[0] for one in found] == [
         f"shop/order_drift: drift since {CHANGED + ONE_DAY}, 2 columns: amount_cents",
     ]
+
+
+STOPS = [
+    Stop("after", "platform_assets.pipelines.publish:write"),
+    Stop("after", "platform_assets.pipelines.publish:enter"),
+    Stop("before", "platform_assets.pipelines.materialize:days_complete"),
+]
+"""Steps after the monitor's table has its days, before Dagster has heard of them."""
+
+
+def told(there: Deployment, cursor: str | None) -> tuple[list[str], str]:
+    """What a tick of the alert sensor tells of drift, and its cursor."""
+    found = evaluate(there, "shop_alerts", cursor)
+    before = json.loads(cursor or "{}")
+    return sorted(name for name in json.loads(found.cursor) if ":since " in name and name not in before), found.cursor
+
+
+@pytest.mark.parametrize("stop", STOPS, ids=str)
+def test_days_long_past_of_which_the_run_is_killed_are_told_by_the_next_one_and_once(
+    watching: Deployment, stop: Stop
+) -> None:
+    """A correction has them watched anew; the table knows the incident, and nobody has been told."""
+    past = Days(CHANGED - 20 * ONE_DAY, CHANGED - 17 * ONE_DAY)
+    since = f"shop/order_drift:since {past.first + ONE_DAY}"
+    assert watching.execute("order_drift", days=Days(monitored.WATCHED.first, CHANGED - ONE_DAY)).success
+    nothing, cursor = told(watching, None)
+    assert nothing == []
+
+    monitored.land(watching.settings.landing, past, times=0.01)
+    assert watching.execute("orders", days=past).success
+    faults.kill_at_stop(
+        watching.platform, "order_drift", past, stop, catalogue="platform_assets_tests.monitored:CATALOGUE"
+    )
+    version = watching.version("order_drift")
+    nothing, cursor = told(watching, cursor)
+    assert nothing == [], "Dagster has heard nothing"
+    assert watching.execute("order_drift", days=past).success
+    assert watching.version("order_drift") == version, "the table had it"
+    first, cursor = told(watching, cursor)
+    assert first == [since]
+
+    # Once only: not the same run again, not the next day, not after that either.
+    for days in (past, Days(CHANGED - ONE_DAY, CHANGED - ONE_DAY), past, Days(past.first, past.last + ONE_DAY)):
+        assert watching.execute("order_drift", days=days).success
+        again, cursor = told(watching, cursor)
+        assert again == []

@@ -18,7 +18,7 @@ from platform_assets.declarations.names import profile_folder, table_folder
 from platform_assets.declarations.times import ONE_DAY, Daily, Days
 from platform_assets.errors import TableError, TableMissing
 from platform_assets.lake.tables import Lake
-from platform_assets.pipelines import drift
+from platform_assets.pipelines import drift, incidents
 from platform_assets.pipelines.materialize import materialize
 from platform_assets.pipelines.plan import plan
 from platform_assets.pipelines.run import CheckResult, Materialization, Platform, Run
@@ -91,7 +91,7 @@ def test_another_unit_is_told_on_its_second_day(there: Platform, name: str) -> N
     check = no_drift(made)
     assert not check.passed
     assert not check.blocking
-    assert check.description.startswith("1 of 4 columns has been further from the reference than unchanged days are: ")
+    assert check.description.startswith(f"On {told}, 1 of 4 columns has been further from the reference than unchanged")
     assert f"amount_cents since {told} (" in check.description
 
     made = make(there, name, Days(told + ONE_DAY, LAST), draws=True)
@@ -132,7 +132,7 @@ def test_what_lasts_is_not_over_because_a_day_of_before_is_made_anew(there: Plat
     before = LAST - 9 * ONE_DAY
     anew = no_drift(make(there, "order_drift", Days(before, before)))
     assert anew.passed is False
-    told = f"None of 4 columns drifts on {before}. On the newest day 1 of 4 columns has been further from the reference"
+    told = f"None of 4 columns drifts on {before}. On the newest day, {LAST}, 1 of 4 columns has been"
     assert anew.description.startswith(told)
     since = {name: said for name, said in anew.facts.items() if name.startswith("since ")}
     assert since == {name: said for name, said in lasting.facts.items() if name.startswith("since ")}
@@ -150,14 +150,38 @@ def test_an_incident_that_a_correction_moves_is_told_as_what_it_has_become(there
     assert not no_drift(make(there, "order_drift", Days(LAST, LAST))).passed
 
 
-def test_what_was_over_is_not_told_again_because_its_days_are_made_anew(there: Platform) -> None:
+def test_what_is_over_is_said_to_be_past_each_time_its_days_are_made_anew(there: Platform) -> None:
+    """By what the table has, and not by what it had before: a run that was killed before its check is none less."""
     days = Days(LAST - 12 * ONE_DAY, LAST - 9 * ONE_DAY)
     change_unit(there, *days)
-    assert f"since {days.first + ONE_DAY}" in no_drift(make(there, "order_drift", days)).facts
+    first = no_drift(make(there, "order_drift", days))
     assert no_drift(make(there, "order_drift", Days(days.last + ONE_DAY, LAST))).passed
     anew = make(there, "order_drift", days)
+    check = no_drift(anew)
+    assert (check.passed, check.facts, check.description) == (first.passed, first.facts, first.description)
+    since = days.first + ONE_DAY
+    assert [name for name in check.facts if "since" in name] == [f"past, since {since}", "incidents since 2024-03-01"]
+    assert check.facts["incidents since 2024-03-01"] == str(since)
+    assert check.description.startswith(f"On {days.last}, 1 of 4 columns has been further from the reference than")
+    assert check.description.endswith(f" None does on the newest day, {LAST}.")
     assert anew.facts["columns that drift"] == 1
-    assert no_drift(anew).passed, "it was told when it began"
+    assert anew.facts[f"columns that drift on the newest day, {LAST}"] == 0
+
+
+def test_what_lasts_longer_than_is_remembered_is_called_anew_once_a_month(
+    there: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or it would be told every day."""
+    monkeypatch.setattr(incidents, "_REMEMBERED_DAYS", 4)
+    since = date(2024, 3, 20)
+    change_unit(there, *Days(since, LAST))
+    called = [
+        title.removeprefix("past, ")
+        for day in Days(since + ONE_DAY, LAST)
+        for title in no_drift(make(there, "order_drift", Days(since, day) if day.day == 21 else Days(day, day))).facts
+        if title.startswith(("since ", "past, since "))
+    ]
+    assert list(dict.fromkeys(called)) == [f"since {since + ONE_DAY}", "since 2024-04-02"]
 
 
 def measured_of_rows(there: Platform, column: str, current: Days, reference: Days) -> dict[str, float | None]:

@@ -147,7 +147,7 @@ def test_what_lasts_is_not_over_because_a_day_of_before_is_made_anew(there: Plat
     anew = as_expected(make(there, "late_performance", on(last - 12 * ONE_DAY)))
     assert anew.passed is False
     assert f"measures on {last - 12 * ONE_DAY} is worse" in anew.description
-    assert "Worse than the probabilities let expect on the newest day: " in anew.description
+    assert f"Worse than the probabilities let expect on the newest day, {last}: " in anew.description
     told = [{n: said for n, said in check.facts.items() if n.startswith("since ")} for check in (lasting, anew)]
     assert told[0] == told[1] != {}
 

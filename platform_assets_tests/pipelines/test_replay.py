@@ -16,15 +16,21 @@ import polars as pl
 import pytest
 
 from platform_assets.compute.content_hash import content_hash
+from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.models import Predictions
 from platform_assets.declarations.monitor import Fixed, Monitor, TrainedOn
+from platform_assets.declarations.performance import PerformanceMonitor
+from platform_assets.declarations.retraining import NEVER
 from platform_assets.declarations.times import ONE_DAY, Days
 from platform_assets.declarations.views import RollingSplit
 from platform_assets.errors import DeclarationError, PartitionError, TableError
+from platform_assets.lake import ledger
+from platform_assets.lake.tables import Lake
 from platform_assets.pipelines.advance import Made, make
 from platform_assets.pipelines.materialize import materialize
 from platform_assets.pipelines.replay.journal import Day, Journal
-from platform_assets.pipelines.replay.operate import _wrong
+from platform_assets.pipelines.replay.judging import unjudged
+from platform_assets.pipelines.replay.operate import _moved, _wrong
 from platform_assets.pipelines.replay.picture import picture_of_replay
 from platform_assets.pipelines.replay.policies import DRIFT, read_policies, read_policy
 from platform_assets.pipelines.replay.report import report_on
@@ -80,6 +86,19 @@ def test_each_day_is_predicted_by_the_champion_of_the_moment_and_labels_follow(
     outcomes = replayed.table(root / "replay" / "lake", "late_outcomes_monthly")
     late_maturing = outcomes.group_by("day").agg(pl.col("late").is_not_null().sum()).sort("day")
     assert late_maturing["late"].sum() > 0
+
+
+@pytest.mark.slow
+def test_a_training_has_the_days_that_were_said_before(undisturbed: tuple[Path, list[Day]]) -> None:
+    watch = PerformanceMonitor(
+        name="watch", description="How good.", of=replayed.outcomes, windows=(1,), owners=["team:ferry"]
+    )
+    catalogue = Catalogue(name="ferry", declarations=[*replayed.CATALOGUE.declarations, watch])
+    taken = set_up(catalogue, days=replayed.OPERATED, policies=["never"])
+    (told,) = unjudged(taken, {"never": NEVER})
+    first = ledger.entries(Lake(undisturbed[0] / "replay" / "lake"), "ferry/crossings_dataset")[-1]
+    report = Days(*(date.fromisoformat(first.stamps[name]) for name in ("report_from", "report_until")))
+    assert f"on {replayed.OPERATED.first - ONE_DAY}, has {len(report)} days of report" in told
 
 
 @pytest.mark.slow
@@ -287,9 +306,9 @@ def test_an_incident_is_told_beside_one_that_lasts_and_beside_what_cannot_be_jud
             name="drift",
             days=None,
             failed={"no_drift": ""},
-            begun={"no_drift": ["since 2023-04-01", "since 2023-04-09"]},
+            begun={"no_drift": {"since 2023-04-01": "", "since 2023-04-09": ""}},
         ),
-        Made(name="watch", days=None, failed={"as_expected": "too few rows"}, begun={"as_expected": []}),
+        Made(name="watch", days=None, failed={"as_expected": "too few rows"}, begun={"as_expected": {}}),
     ]
     wrong = _wrong(turn, {"drift: no_drift since 2023-04-01", "watch: as_expected since 2023-03-01", "other: contract"})
     assert wrong == {
@@ -308,7 +327,18 @@ def test_what_a_monitor_says_has_begun_is_kept_with_what_was_made(tmp_path: Path
     there.lake.root.mkdir()
     make(there, monitored.CATALOGUE, "orders", run, days=monitored.LONG)
     made = make(there, monitored.CATALOGUE, "order_drift", run, days=changed)
-    assert made.begun["no_drift"] == [f"since {changed.last}"]
+    assert list(made.begun["no_drift"]) == [f"since {changed.last}"]
+    assert made.begun["no_drift"][f"since {changed.last}"].startswith("1 column: amount_cents (")
+    assert _wrong([made], set()) == {f"order_drift: no_drift since {changed.last}"}
+
+    corrected = Days(changed.first - 20 * ONE_DAY, changed.last - 20 * ONE_DAY)
+    monitored.land(tmp_path / "landing", corrected, times=0.01)
+    make(there, monitored.CATALOGUE, "orders", run, days=corrected)
+    anew = make(there, monitored.CATALOGUE, "order_drift", run, days=corrected)
+    assert _wrong([anew], set()) == {f"order_drift: no_drift since {changed.last}"}, "what was past is not open"
+    moved = _moved([anew])
+    assert moved.keys() == {f"order_drift: no_drift since {days.last}" for days in (changed, corrected)}
+    assert all(said.startswith("1 column: amount_cents (") for said in moved.values())
 
 
 def test_a_damaged_line_of_the_journal_is_named(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ import polars as pl
 import pytest
 
 from platform_assets.compute.profiles import Profile, each, profile
-from platform_assets.declarations.times import Days
+from platform_assets.declarations.times import ONE_DAY, Days
+from platform_assets.pipelines.materialize import materialize
 from platform_assets.pipelines.report import report
-from platform_assets.pipelines.report_page import bars, line, render
+from platform_assets.pipelines.report_page import bars, headline, line, render
 from platform_assets.pipelines.timeline import CHECK_FAILED, Event
 from platform_assets_tests import monitored, shop
 
@@ -74,3 +75,21 @@ def test_what_was_to_be_expected_is_dashed_and_another_version_is_marked() -> No
     assert "<title>2024-01-02: 0.5000</title>" in drawn
     assert ">0.600</text>" in drawn, "the scale holds both"
     assert '<polyline class="expected"' in line(values, days=days, expected=dict.fromkeys(days, 0.4))
+
+
+def test_days_that_nobody_watched_name_those_that_were(tmp_path: Path) -> None:
+    there, run = shop.platform(tmp_path), shop.run(monitored.NOW)
+    there.lake.root.mkdir()
+
+    def said(days: Days) -> str:
+        return headline(report(there, monitored.CATALOGUE, now=monitored.NOW, days=days))
+
+    before = Days(date(2023, 5, 1), date(2023, 5, 28))
+    assert said(before) == f"Nothing is watched from {before}, nor on any other day yet."
+    monitored.land(there.landing.root, monitored.LONG)
+    materialize(there, monitored.CATALOGUE, "orders", run, days=monitored.LONG)
+    watched = Days(monitored.LONG.last - 2 * ONE_DAY, monitored.LONG.last)
+    for day in (watched.first, watched.last):
+        materialize(there, monitored.CATALOGUE, "order_drift", run, days=Days(day, day))
+    assert said(before) == f"Nothing is watched from {before}: shop/order_drift watched {watched}."
+    assert said(watched.grow(back=27)) == f"Nothing alarmed from {watched.grow(back=27)}."

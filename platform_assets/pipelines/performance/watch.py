@@ -6,9 +6,8 @@ own windows, however many days came before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from platform_assets.declarations.names import DAY, table_folder
 from platform_assets.declarations.performance import ALL, PERFORMANCE_MEASURES, PerformanceMonitor
 from platform_assets.declarations.times import ONE_DAY, Days
 from platform_assets.pipelines.checks import AS_EXPECTED
-from platform_assets.pipelines.incidents import Since, furthest, lasting, say_since, since, since_facts
+from platform_assets.pipelines.incidents import Lasting, furthest, incident_facts, lasting, say_since
 from platform_assets.pipelines.performance.plots import picture_of_performance
 from platform_assets.pipelines.performance.thresholds import thresholds_of
 from platform_assets.pipelines.performance.windows import PROBABILITY, TRUTH, VERSION, Cut, cuts, slice_columns
@@ -55,15 +54,14 @@ def watch_performance(
     made = list(cuts(monitor, decided, days, first=monitor.partitions.first))
     rows = _compared([row for cut in made for row in _measured(monitor, cut)], thresholds)
     alarmed = rows.filter("alarmed").select(DAY, _TITLE.alias("column"), "window")
-    begun = lasting(platform, catalogue, monitor, days, alarmed, column=_TITLE)
-    later = since(platform, catalogue, monitor, days, alarmed, times=_TIMES, column=_TITLE)
+    found = lasting(platform, catalogue, monitor, days, alarmed, times=_TIMES, column=_TITLE)
     newest = rows.filter(pl.col(DAY) == days.last)
     whole = [cut for cut in made if cut.day == days.last and cut.sliced_by == ALL]
     longest = max(whole, key=lambda cut: cut.window)
     facts = {
         "model versions": _say_versions(longest),
         **_facts(newest, longest.window),
-        "slices worse than expected": len(begun),
+        **_counted(found),
         "slices of too few rows": _left_out(monitor, longest),
         "thresholds learned from": _say_learned(monitor),
     }
@@ -83,7 +81,7 @@ def watch_performance(
         days,
         run,
         inputs,
-        checks=[_as_expected(days, newest, begun, without, later)],
+        checks=[_as_expected(days, newest, without, found)],
         facts=facts,
         pictures=pictures,
     )
@@ -233,24 +231,25 @@ def _table(newest: pl.DataFrame, window: int) -> pl.DataFrame:
     return shown.sort(pl.col("sliced_by") != ALL, worst, descending=[False, True])
 
 
-def _as_expected(
-    days: Days,
-    newest: pl.DataFrame,
-    begun: Mapping[str, date],
-    without: Sequence[str],
-    later: Since,
-) -> CheckResult:
-    """Whether nothing is above its threshold on the last of the days that were made, but for what was known, nor on the newest.
+def _counted(found: Lasting) -> dict[str, object]:
+    """How many slices are worse; of days long past also how many are by now, which is another question."""
+    counts: dict[str, object] = {"slices worse than expected": len(found.begun)}
+    if found.later is not None:
+        counts[f"slices worse than expected on the newest day, {found.later.day}"] = len(found.later.begun)
+    return counts
+
+
+def _as_expected(days: Days, newest: pl.DataFrame, without: Sequence[str], found: Lasting) -> CheckResult:
+    """Whether nothing is above its threshold on the last of the days that were made, nor on the newest one that is watched.
 
     Of a day on which nothing could be, it fails as well, and says why.
     """
-    told = newest.with_columns(_TITLE.alias("column"), _TIMES.alias("times"))
+    told, later = newest.with_columns(_TITLE.alias("column"), _TIMES.alias("times")), found.later
     compared = told.filter(pl.col("threshold").is_not_null() & pl.col("excess").is_not_null())
-    facts: dict[str, object] = {"measures compared": len(compared), "slices worse than expected": len(begun)}
-    fresh = {column: first for column, first in begun.items() if first not in later.known}
-    worst = [moved for moved in furthest(told) if moved[0] in fresh]
-    if fresh:
-        said = f"{_WORSE}: {say_since(worst, fresh) or _TOO_FEW}."
+    worst = [moved for moved in furthest(told) if moved[0] in found.begun]
+    if found.begun:
+        on = "" if later is None else f" on {days.last}"
+        said = f"{_WORSE}{on}: {say_since(worst, found.begun) or _TOO_FEW}."
     elif without:
         said = f"Nothing tells what is too much: {'; '.join(without)}."
     elif compared.is_empty():
@@ -261,8 +260,11 @@ def _as_expected(
             f"None of {len(compared)} measures on {days.last} is worse than the probabilities let expect, "
             "but for what unchanged days are."
         )
-    if later.begun:
-        said += f" {_WORSE} on the newest day: {say_since(later.moved, later.begun) or _TOO_FEW}."
-    passed = not fresh and not without and not compared.is_empty() and not later.begun
-    facts |= since_facts(worst, fresh, what="slice") | since_facts(later.moved, later.begun, what="slice")
+    if later is not None and later.begun:
+        said += f" {_WORSE} on the newest day, {later.day}: {say_since(later.moved, later.begun) or _TOO_FEW}."
+    elif later is not None:
+        said += f" Nothing is on the newest day, {later.day}."
+    passed = not found.begun and not found.now and not without and not compared.is_empty()
+    facts: dict[str, object] = {"measures compared": len(compared), **_counted(found)}
+    facts |= incident_facts(found, worst, what="slice")
     return CheckResult(name=AS_EXPECTED, passed=passed, description=said, blocking=False, facts=facts)

@@ -90,6 +90,7 @@ class Day:
         memory: what each remembers.
         seconds: of work for all policies alike.
         cpu_seconds: the same, of the processor.
+        moved: by alert of a monitor what moved most; journals of before have none.
     """
 
     day: date
@@ -102,6 +103,7 @@ class Day:
     memory: Mapping[str, Memory]
     seconds: float
     cpu_seconds: float
+    moved: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def all_alerts(self) -> list[str]:

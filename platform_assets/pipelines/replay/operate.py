@@ -7,7 +7,7 @@ goes through the door that production goes through, with the morning as its cloc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -56,6 +56,7 @@ class Replay:
         connect: opens DuckDB.
         approve: whether a challenger that waits for somebody is approved at once.
         say: where it says what it does.
+        begin: told of the days that are over, before the first of those that are left.
         over: told of each day that is over.
     """
 
@@ -66,6 +67,7 @@ class Replay:
     connect: Connect
     approve: bool = False
     say: Callable[[str], None] = field(default=lambda _: None)
+    begin: Callable[[Sequence[Day]], None] = field(default=lambda _: None)
     over: Callable[[Day], None] = field(default=lambda _: None)
 
     _journal: Journal = field(init=False, repr=False, compare=False)
@@ -93,8 +95,12 @@ class Replay:
         self._journal.put_back(last, self._registry.root, self._decided())
         there = self._there(last)
         day = self.setting.days.first - ONE_DAY if last is None else last + ONE_DAY
+        told = {alert for one in over for alert in one.all_alerts}
+        if day <= self.setting.days.last:
+            self.begin(over)
         while day <= self.setting.days.last:
-            over.append(self._operate(day, over[-1] if over else None, there))
+            over.append(self._operate(day, over[-1] if over else None, there, told))
+            told.update(over[-1].all_alerts)
             self._journal.write(over[-1])
             self.over(over[-1])
             day += ONE_DAY
@@ -134,7 +140,7 @@ class Replay:
             days.update(book.made(asset_name(catalogue.name, name), until=until))
         return there
 
-    def _operate(self, day: date, before: Day | None, there: There) -> Day:
+    def _operate(self, day: date, before: Day | None, there: There, told: Collection[str]) -> Day:
         run = Run(run_id=f"replay-{day}", now=self.morning_after(day), draws=False, say=self.say)
         platform, setting = self.platform(day), self.setting
         since = None if before is None else self.morning_after(before.day)
@@ -148,8 +154,10 @@ class Replay:
         fresh = self._fresh_labels(turn, waited, since, run)
         memory = {} if before is None else dict(before.memory)
         was_open = set() if before is None else set(before.open)
-        wrong = _wrong(turn, was_open)
-        alerts = {who: sorted(self._of(who, wrong - was_open)) for who in (None, *self.policies)}
+        wrong, moved = _wrong(turn, was_open), _moved(turn)
+        # Days long past are watched anew for a correction: what was over is not told again.
+        fresh_alerts = (wrong - was_open) | ((moved.keys() - wrong) - set(told))
+        alerts = {who: sorted(self._of(who, fresh_alerts)) for who in (None, *self.policies)}
         policies = {}
         for policy in self.policies:
             memory[policy] = self._remember(policy, memory.get(policy, Memory()), turn, fresh)
@@ -173,6 +181,7 @@ class Replay:
             memory=memory,
             seconds=sum(m.wall_seconds for m in alike),
             cpu_seconds=sum(m.cpu_seconds for m in alike),
+            moved={alert: moved[alert] for alert in sorted(fresh_alerts & moved.keys())},
         )
 
     def _of(self, policy: str | None, wrong: set[str]) -> set[str]:
@@ -327,9 +336,21 @@ def _wrong(turn: Sequence[Made], was_open: set[str]) -> set[str]:
     for one in turn:
         failed = [check for check in one.failed if check != DAYS_COMPLETE]
         lasting = [f"{check} {since}" for check in failed for since in one.begun.get(check, ())]
-        wrong |= {f"{one.name}: {said}" for said in [*lasting, *(c for c in failed if not one.begun.get(c))]}
+        others = [c for c in failed if not one.begun.get(c) and not one.past.get(c)]
+        wrong |= {f"{one.name}: {said}" for said in [*lasting, *others]}
         wrong |= {f"{one.name}: not made"} if one.error else set()
     return wrong
+
+
+def _moved(turn: Sequence[Made]) -> dict[str, str]:
+    """What moved most in each incident of a monitor, by its alert; of those of days long past, too, which do not last."""
+    return {
+        f"{one.name}: {check} {since}": said
+        for one in turn
+        for of_check in (one.past, one.begun)
+        for check, told in of_check.items()
+        for since, said in told.items()
+    }
 
 
 def _rows(turn: Sequence[Made]) -> dict[str, int]:

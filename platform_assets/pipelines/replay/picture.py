@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
+from platform_assets.declarations.times import ONE_DAY
 from platform_assets.pipelines.replay.report import Report
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _INK = "#1b2a41"
 _COLOURS = ("#2f6fde", "#d1495b", "#3a9278", "#b07d2b", "#7a5ea8", "#5b6770")
@@ -12,6 +17,14 @@ _COLOURS = ("#2f6fde", "#d1495b", "#3a9278", "#b07d2b", "#7a5ea8", "#5b6770")
 
 def picture_of_replay(report: Report) -> bytes:
     """Log loss by week, a colour for each policy; a dot where it trained, a full one where that made a champion (PNG)."""
+    held = io.BytesIO()
+    draw_replay(report).savefig(held, format="png")
+    return held.getvalue()
+
+
+def draw_replay(report: Report) -> Figure:
+    """The same before it is saved."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 5.4), layout="constrained", dpi=110)
@@ -44,6 +57,9 @@ def picture_of_replay(report: Report) -> bytes:
     for part in (axes, events):
         part.spines[["top", "right"]].set_visible(False)
         part.tick_params(colors=_INK)
-    held = io.BytesIO()
-    figure.savefig(held, format="png")
-    return held.getvalue()
+    # Two ticks of days are enough, or a few days would be cut into hours.
+    locator = AutoDateLocator(minticks=2, maxticks=9)
+    events.set_xlim(report.days.first - 2 * ONE_DAY, report.days.last + ONE_DAY)  # type: ignore[arg-type]
+    events.xaxis.set_major_locator(locator)
+    events.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    return figure
