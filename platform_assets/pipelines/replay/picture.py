@@ -58,8 +58,8 @@ def draw_replay(report: Report) -> Figure:
         part.spines[["top", "right"]].set_visible(False)
         part.tick_params(colors=_INK)
     # Two ticks of days are enough, or a few days would be cut into hours.
-    locator = AutoDateLocator(minticks=2, maxticks=9)
-    events.set_xlim(report.days.first - 2 * ONE_DAY, report.days.last + ONE_DAY)  # type: ignore[arg-type]
+    locator = AutoDateLocator(minticks=2, maxticks=9)  # type: ignore[no-untyped-call]
+    events.set_xlim(report.days.first - 2 * ONE_DAY, report.days.last + ONE_DAY)
     events.xaxis.set_major_locator(locator)
-    events.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    events.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
     return figure

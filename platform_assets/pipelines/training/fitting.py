@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import polars as pl
@@ -218,7 +218,7 @@ def _put_down(losses: dict[str, dict[int, float]]) -> Callable[[lightgbm.callbac
         for part, _, value, *_ in env.evaluation_result_list or []:
             losses[part][done] = value
         if done in (1, env.end_iteration) or done % FIT_EVERY == 0:
-            [(_, _, losses["fit"][done], _)] = env.model.eval_train()
+            [(_, _, losses["fit"][done], *_)] = cast("lightgbm.Booster", env.model).eval_train()
 
     return note
 
