@@ -176,6 +176,23 @@ def test_the_code_location_loads_without_what_is_heavy() -> None:
     assert found.isdisjoint({"mlflow", "lightgbm", "matplotlib", "pandas", "sklearn", "numba", "duckdb", "pyarrow"})
 
 
+@pytest.mark.parametrize("break_it", ["", "import dagster; del dagster.load_from_defs_folder"])
+def test_garbage_is_collected_again_once_the_code_location_has_loaded_or_failed(break_it: str) -> None:
+    loaded_after(
+        f"""
+import gc, platform_assets.definitions as d
+{break_it}
+failed = False
+try:
+    d.defs()
+except AttributeError:
+    failed = True
+assert failed == {bool(break_it)}
+assert gc.isenabled() and gc.get_freeze_count()
+"""
+    )
+
+
 @pytest.mark.parametrize("name", ["utils", "util", "helpers", "common", "manager", "misc"])
 def test_no_module_is_called_what_it_is_not(name: str) -> None:
     everywhere = [*PACKAGE.rglob("*.py"), *Path(__file__).parent.rglob("*.py")]
