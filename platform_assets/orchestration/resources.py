@@ -1,39 +1,18 @@
 """The platform as a Dagster resource."""
 
 # No `from __future__ import annotations`: Dagster recognizes a ResourceDependency by its type, not its text.
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TypedDict
 
 import dagster as dg
+from dagster_duckdb import DuckDBResource
 
 from platform_assets.lake.landing import Landing
 from platform_assets.lake.tables import Lake
 from platform_assets.pipelines.run import Platform
 from platform_assets.registry.models import Registry
 from platform_assets.settings import Settings
-
-if TYPE_CHECKING:
-    import duckdb
-
-
-class DuckDB(dg.ConfigurableResource):
-    """The resource of dagster-duckdb, which loads DuckDB: a fifth of what Dagster itself takes, and few steps ask for it."""
-
-    database: str
-    connection_config: dict[str, Any]
-
-    @contextmanager
-    def get_connection(self) -> Iterator["duckdb.DuckDBPyConnection"]:
-        """A connection of its own, closed at the end."""
-        from dagster_duckdb import DuckDBResource
-
-        held = DuckDBResource(database=self.database, connection_config=self.connection_config)
-        with held.get_connection() as connection:
-            yield connection
-
 
 class PlatformResource(dg.ConfigurableResource[Platform]):
     """Where files land, tables lie and models are registered; DuckDB comes from its own resource."""
@@ -42,7 +21,7 @@ class PlatformResource(dg.ConfigurableResource[Platform]):
     lake: str
     mlflow: str
     memory: int | None = None
-    duckdb: dg.ResourceDependency[DuckDB]
+    duckdb: dg.ResourceDependency[DuckDBResource]
 
     def open(self) -> Platform:
         """The platform that the pipelines take."""
@@ -58,14 +37,14 @@ class PlatformResource(dg.ConfigurableResource[Platform]):
 class Resources(TypedDict):
     """The resources of a code location by the names that assets ask for."""
 
-    duckdb: DuckDB
+    duckdb: DuckDBResource
     platform: PlatformResource
 
 
 @cache
 def resources(settings: Settings) -> Resources:
     """The resources of a code location; the same ones for every project of it, or Dagster refuses to merge them."""
-    duckdb = DuckDB(database=":memory:", connection_config={"threads": 2})
+    duckdb = DuckDBResource(database=":memory:", connection_config={"threads": 2})
     return {
         "duckdb": duckdb,
         "platform": PlatformResource(

@@ -21,7 +21,7 @@ from platform_assets.orchestration.resources import resources
 from platform_assets.pipelines.plan import plan
 from platform_assets.settings import load_settings
 
-LIGHT_HEADED = ("mlflow", "lightgbm", "matplotlib", "pandas", "sklearn", "shap", "duckdb", "pyarrow")
+LIGHT_HEADED = ("mlflow", "lightgbm", "matplotlib", "pandas", "sklearn", "shap", "pyarrow")
 
 
 @pytest.fixture(autouse=True)
