@@ -14,6 +14,7 @@ from platform_assets.pipelines.run import Platform
 from platform_assets.registry.models import Registry
 from platform_assets.settings import Settings
 
+
 class PlatformResource(dg.ConfigurableResource[Platform]):
     """Where files land, tables lie and models are registered; DuckDB comes from its own resource."""
 
