@@ -107,7 +107,7 @@ def show_beginning(out: Console, setting: Setting, over: Sequence[Day], policies
     days, done = setting.days, max(len(over) - 1, 0)
     told = f"operates {_count(len(days), 'day')}, {days},"
     if over:
-        told = f"goes on from {over[-1].day + ONE_DAY}: {done} of {_count(len(days), 'day')} over,"
+        told = f"goes on from {over[-1].day + ONE_DAY}: {done} of {_count(len(days), 'day')} operated,"
     out.print(f"[bold]{setting.catalogue.name}[/] {told} under {' and '.join(policies)}")
     out.print(f"[dim]  in {folder}", soft_wrap=True)
     for note in setting.notes:

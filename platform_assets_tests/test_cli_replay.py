@@ -190,5 +190,5 @@ def test_what_will_be_operated_is_said_before_it_is(capsys: pytest.CaptureFixtur
         cpu_seconds=1.0,
     )
     told = beginning(replayed.OPERATED, [day, replace(day, day=date(2023, 3, 29), is_backfill=False)])
-    assert told[0] == "ferry goes on from 2023-03-30: 1 of 5 days over, under never and monthly"
+    assert told[0] == "ferry goes on from 2023-03-30: 1 of 5 days operated, under never and monthly"
     assert told[-1] == "2023-03-30, 4 days to go"

@@ -281,7 +281,7 @@ def _counted(found: Lasting) -> dict[str, object]:
     """How many columns drift; of days long past also how many do by now, which is another question."""
     counts: dict[str, object] = {"columns that drift": len(found.begun)}
     if found.later is not None:
-        counts[f"columns that drift on the newest day, {found.later.day}"] = len(found.later.begun)
+        counts |= {"newest day": str(found.later.day), "columns that drift on the newest day": len(found.later.begun)}
     return counts
 
 

@@ -235,7 +235,10 @@ def _counted(found: Lasting) -> dict[str, object]:
     """How many slices are worse; of days long past also how many are by now, which is another question."""
     counts: dict[str, object] = {"slices worse than expected": len(found.begun)}
     if found.later is not None:
-        counts[f"slices worse than expected on the newest day, {found.later.day}"] = len(found.later.begun)
+        counts |= {
+            "newest day": str(found.later.day),
+            "slices worse than expected on the newest day": len(found.later.begun),
+        }
     return counts
 
 
