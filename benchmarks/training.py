@@ -109,7 +109,8 @@ def fit_alone(root: Path) -> Work:
 
 def train_whole(root: Path) -> Work:
     import matplotlib.pyplot  # noqa: F401, ICN001
-    import mlflow.lightgbm  # noqa: F401
+    import mlflow.lightgbm
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
     import shap  # noqa: F401 - what is loaded on first use does not count
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)
