@@ -20,6 +20,7 @@ import json
 import linecache
 import re
 import textwrap
+import tokenize
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -174,13 +175,14 @@ def _code(function: types.FunctionType) -> Any:
     if function.__name__ != "<lambda>":
         try:
             tree = ast.parse(textwrap.dedent(_source(function)))
-        except (OSError, SyntaxError):
+        except (OSError, SyntaxError, tokenize.TokenError):
             return _bytecode(function.__code__)
-        definition = tree.body[0]
-        if isinstance(definition, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        definition = tree.body[0] if tree.body else None
+        own = function.__code__.co_name
+        if isinstance(definition, (ast.FunctionDef, ast.AsyncFunctionDef)) and definition.name == own:
             definition.decorator_list = []
-        return _dump(tree)
-    # The lines of a lambda hold whatever stands beside it.
+            return _dump(tree)
+    # The lines of a lambda hold whatever stands beside it; those of a file that was edited since, something else.
     return _bytecode(function.__code__)
 
 

@@ -23,7 +23,7 @@ from types import ModuleType
 import polars as pl
 import pytest
 
-from platform_assets.declarations.fingerprint import _PROSE, _describe_record, _source, fingerprint
+from platform_assets.declarations.fingerprint import _PROSE, _bytecode, _code, _describe_record, _source, fingerprint
 from platform_assets.declarations.times import after, unknown, within
 from platform_assets_tests import quotes, shop
 
@@ -367,3 +367,29 @@ def test_the_source_of_a_function_is_what_inspect_finds(module: ModuleType) -> N
     assert len(found) > 20
     for function in found:
         assert _source(function) == inspect.getsource(function.__code__), function
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        "# prose\n" * 9,
+        "\n" * 9,
+        'X = """\na\nb\nc"""\nY = 1\n',
+        "def g():\n    a = 1\n    b = 2\n    return 3\n",
+        "def other(raw):\n    return raw\n",
+    ],
+    ids=["comments", "nothing", "the inside of a text", "the inside of another function", "another function"],
+)
+def test_a_function_is_not_taken_for_what_stands_at_its_line_once_the_file_is_edited(
+    tmp_path: Path, edited: str
+) -> None:
+    file, written = tmp_path / "edited.py", "X = 1\n\n\ndef clean(raw):\n    return raw.head(1)\n"
+    place = 0 if edited.count("\n") > 3 else 3
+    file.write_text(written)
+    spec = importlib.util.spec_from_file_location("edited", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    file.write_text("\n" * place + edited)
+    assert _code(module.clean) == _bytecode(module.clean.__code__)
