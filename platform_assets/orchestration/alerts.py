@@ -30,6 +30,8 @@ _LASTING = {NO_DRIFT: "drift", AS_EXPECTED: "worse than expected"}
 """By check that fails for as long as something lasts, what its incidents are called."""
 _OVER = "over"
 """The marker of an incident that was told and is over; it is kept for as long as the monitor's table has it."""
+_PAST_FAILURES = 20
+"""So many failures of a monitor's check are looked through for days long past: two runs may end between two ticks."""
 _WEBHOOK_SECONDS = 10
 _SHOWN = 3
 
@@ -75,7 +77,7 @@ def alert_sensor(catalogue: Catalogue, *, webhook: str | None) -> dg.SensorDefin
             context.log.warning("%s: %s", incident.kind, incident.message)
             if webhook is None or post(webhook, incident, say=context.log.error):
                 delivered.append(incident)
-        names = {incident.name for incident in found}
+        names = {incident.name for incident in found if not incident.is_past}
         lasting = [one for one in found if one.kind != "run failed" and not one.is_past]
         kept = {name: marker for name, marker in told.items() if name in names}
         past = dict.fromkeys(_past(context.instance, catalogue, told.keys() - names), _OVER)
@@ -125,10 +127,10 @@ def _failed_checks(instance: dg.DagsterInstance, catalogue: Catalogue) -> Iterat
     for check, run_id, evaluation in _evaluations(instance, wanted):
         said = evaluation.description or "no description"
         asset = check.asset_key.to_user_string()
-        if begun := list(_begun(asset, check.name, evaluation.metadata, run_id)):
-            yield from begun
-            continue
-        if evaluation.passed:
+        begun = list(_begun(asset, check.name, evaluation.metadata, run_id))
+        yield from begun
+        yield from _past_before(instance, check, evaluation, {one.name for one in begun})
+        if begun or evaluation.passed:
             continue
         # A warning counts its cases anew in every run; only an error that reads differently is another one.
         another = said if evaluation.severity == dg.AssetCheckSeverity.ERROR else "warned"
@@ -172,11 +174,29 @@ def _begun(asset: str, check: str, told: Mapping[str, dg.MetadataValue], run_id:
             yield Incident(
                 name=f"{asset}:{since}",
                 kind=kind,
-                marker=kind,
+                marker=_OVER if title == PAST else kind,
                 run_id=run_id,
                 message=f"{asset}: {kind} {since}{said}, {moved} (run {run_id})",
                 is_past=title == PAST,
             )
+
+
+def _past_before(
+    instance: dg.DagsterInstance, check: dg.AssetCheckKey, newest: AssetCheckEvaluation, known: Collection[str]
+) -> Iterator[Incident]:
+    """Of days long past what the runs before the newest one told, but for what the monitor's table has no more."""
+    from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+
+    if check.name not in _LASTING:
+        return
+    storage, failed = instance.event_log_storage, {AssetCheckExecutionRecordStatus.FAILED}
+    asset, found = check.asset_key.to_user_string(), dict[str, Incident]()
+    for record in storage.get_asset_check_execution_history(check, _PAST_FAILURES, status=failed):
+        if record.event is not None:
+            told = record.event.get_dagster_event().asset_check_evaluation_data.metadata
+            found = {one.name: one for one in _begun(asset, check.name, told, record.run_id) if one.is_past} | found
+    there = _remembered(asset, newest, found)
+    yield from (one for name, one in found.items() if name in there and name not in known)
 
 
 def _past(instance: dg.DagsterInstance, catalogue: Catalogue, names: Collection[str]) -> set[str]:
@@ -184,12 +204,18 @@ def _past(instance: dg.DagsterInstance, catalogue: Catalogue, names: Collection[
     found = set[str]()
     watched = checks_along(catalogue, [declaration.name for declaration in catalogue.declarations])
     for check, _, evaluation in _evaluations(instance, [check for check in watched if check.name in _LASTING]):
-        begun = f"{check.asset_key.to_user_string()}:{SINCE}"
-        for title, told in evaluation.metadata.items():
-            if title.startswith(REMEMBERED):
-                first, held = title.removeprefix(REMEMBERED), str(told.value).split(", ")
-                days = {name: name.removeprefix(begun) for name in names if name.startswith(begun)}
-                found |= {name for name, day in days.items() if day in held or day < first}
+        found |= _remembered(check.asset_key.to_user_string(), evaluation, names)
+    return found
+
+
+def _remembered(asset: str, evaluation: AssetCheckEvaluation, names: Collection[str]) -> set[str]:
+    """Those of some incidents that a monitor's table has, or may have: they began before the days that were read."""
+    begun, found = f"{asset}:{SINCE}", set[str]()
+    for title, told in evaluation.metadata.items():
+        if title.startswith(REMEMBERED):
+            first, held = title.removeprefix(REMEMBERED), str(told.value).split(", ")
+            days = {name: name.removeprefix(begun) for name in names if name.startswith(begun)}
+            found |= {name for name, day in days.items() if day in held or day < first}
     return found
 
 

@@ -147,3 +147,20 @@ def test_days_long_past_of_which_the_run_is_killed_are_told_by_the_next_one_and_
         assert watching.execute("order_drift", days=days).success
         again, cursor = told(watching, cursor)
         assert again == []
+
+
+def test_days_long_past_are_told_although_another_run_has_ended_before_the_next_tick(watching: Deployment) -> None:
+    """A correction and the new day are watched on the same morning; and the day is corrected back later."""
+    past, newest = Days(CHANGED - 20 * ONE_DAY, CHANGED - 17 * ONE_DAY), Days(CHANGED - ONE_DAY, CHANGED - ONE_DAY)
+    assert watching.execute("order_drift", days=Days(monitored.WATCHED.first, CHANGED - ONE_DAY)).success
+    cursor = told(watching, None)[1]
+    seen = []
+    for times in (0.01, 1.0):
+        monitored.land(watching.settings.landing, past, times=times)
+        assert all(watching.execute(name, days=past).success for name in ("orders", "order_drift"))
+        assert watching.execute("order_drift", days=newest).success
+        for _ in range(2):
+            first, cursor = told(watching, cursor)
+            seen.append(first)
+    assert seen == [[f"shop/order_drift:since {past.first + ONE_DAY}"], [], [], []]
+    assert drifts(cursor) == set(), "the table has it no more"
