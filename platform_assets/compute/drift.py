@@ -194,13 +194,17 @@ def exact_drift(reference: pl.Series, current: pl.Series, *, bins: int = BINS) -
         measured = _measured(grid, was, is_now, bins=bins, at_least=1)
         found = {name: float(value[0]) for name, value in measured.items()}
     else:
-        p, q = (finite(numbers_of(side.to_frame())[:, 0]) for side in (reference, current))
+        p, q = (np.zeros(side.count()) if kind == "other" else _finite(side) for side in (reference, current))
         found = {}
         if len(reference) and len(current):
             found["missing"] = abs((1 - len(q) / len(current)) - (1 - len(p) / len(reference)))
-        if len(p) and len(q) and kind != "instant":
+        if len(p) and len(q) and kind in {"numeric", "boolean"}:
             found |= _values_apart(p, q, bins)
     return {name: found[name] if math.isfinite(found.get(name, math.nan)) else None for name in MEASURES}
+
+
+def _finite(cells: pl.Series) -> Floats:
+    return finite(numbers_of(cells.to_frame())[:, 0])
 
 
 def _values_apart(p: Floats, q: Floats, bins: int) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from typing import Any
 
 import numpy as np
@@ -83,6 +83,12 @@ def test_columns_of_some_length_differ_as_on_a_grid(seed: int, sizes: tuple[int,
 def test_so_do_columns_of_other_types(cells: list[Any]) -> None:
     was, now = pl.Series("x", cells[:4]), pl.Series("x", cells[2:], dtype=pl.Series(cells).dtype)
     same(drift.exact_drift(was, now), on_a_grid(was, now))
+
+
+@pytest.mark.parametrize("cells", [[time(1), time(2), None, None], [[1], [2, 3], None, None]], ids=["times", "lists"])
+def test_of_what_is_no_number_only_the_missing_are_told(cells: list[Any]) -> None:
+    told = drift.exact_drift(pl.Series("x", cells), pl.Series("x", cells[:2]))
+    assert {name: value for name, value in told.items() if value is not None} == {"missing": 0.5}
 
 
 def test_of_many_rows_the_area_is_not_rounded_away() -> None:
