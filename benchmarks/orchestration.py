@@ -1,9 +1,9 @@
 """What Dagster and the platform on top of it cost: loading, one small asset on one day, a backfill of many days.
 
 The asset counts what each visitor did in the last seven days. The script reads the same slice of the same table day by
-day and writes a Parquet file; plain Dagster does so with its stock I/O manager, which takes a run for each day. Each has
-the instance that it comes with: ours keeps connections to SQLite open, Dagster's own opens one for each statement. Jobs are
-built beforehand. *Wrong* counts rows that differ from those of one pass over all days.
+day and writes a Parquet file; plain Dagster does so with its stock I/O manager, which takes a run for each day. Ours runs on
+the instance that ships (events are stored in batches, on connections that stay open), the others on Dagster's stock one.
+Jobs are built beforehand. *Wrong* counts rows that differ from those of one pass over all days.
 """
 
 # No `from __future__ import annotations`: Dagster reads the types of contexts, not their text.
