@@ -176,12 +176,8 @@ def test_the_workspace_and_dg_name_the_same_code_location() -> None:
 
 def test_the_workspace_and_dg_load_the_same_assets(tmp_path: Path) -> None:
     """Three processes at once, each as a person would type it."""
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\nnux: {enabled: false}\n")
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PLATFORM_")}
     environ |= {
-        "DAGSTER_HOME": str(home),
         "PLATFORM_DATA": str(tmp_path / "data"),
         "NO_COLOR": "1",
         "DG_CLI_CONFIG": str(tmp_path / "dg.toml"),
@@ -202,12 +198,16 @@ def test_the_workspace_and_dg_load_the_same_assets(tmp_path: Path) -> None:
             "workspace.yaml",
         ],
     }
-    started = {
-        name: subprocess.Popen(
-            command, cwd=PROJECT, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    started = {}
+    for name, command in commands.items():
+        # Processes that create Dagster's stock databases in one home at once find them locked.
+        home = tmp_path / name
+        home.mkdir()
+        (home / "dagster.yaml").write_text("telemetry: {enabled: false}\nnux: {enabled: false}\n")
+        own = environ | {"DAGSTER_HOME": str(home)}
+        started[name] = subprocess.Popen(
+            command, cwd=PROJECT, env=own, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        for name, command in commands.items()
-    }
     said = {name: (*process.communicate(), process.returncode) for name, process in started.items()}
 
     for name, (out, err, code) in said.items():
