@@ -202,6 +202,8 @@ def _past_before(
 def _past(instance: dg.DagsterInstance, catalogue: Catalogue, names: Collection[str]) -> set[str]:
     """Of incidents that are open no more those that a monitor's table has: days long past may be watched anew."""
     found = set[str]()
+    if not names:
+        return found
     watched = checks_along(catalogue, [declaration.name for declaration in catalogue.declarations])
     for check, _, evaluation in _evaluations(instance, [check for check in watched if check.name in _LASTING]):
         found |= _remembered(check.asset_key.to_user_string(), evaluation, names)
