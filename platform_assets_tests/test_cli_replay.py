@@ -102,11 +102,9 @@ def test_days_that_have_not_landed_are_told(data: Path) -> None:
     assert told[0] == "nothing landed for crossings after 2023-04-02: what reads later days of it is not made"
 
 
-def test_alerts_are_told_with_their_days() -> None:
-    own = {"never": PolicyDay(), "monthly": PolicyDay(alerts=("late_watch_monthly: as_expected",))}
-    since = "crossing_drift: no_drift since 2023-03-30"
-    quiet = Day(
-        day=date(2023, 3, 29),
+def _quiet(day: date) -> Day:
+    return Day(
+        day=day,
         is_backfill=False,
         rows={},
         alerts=(),
@@ -117,6 +115,12 @@ def test_alerts_are_told_with_their_days() -> None:
         seconds=1.0,
         cpu_seconds=1.0,
     )
+
+
+def test_alerts_are_told_with_their_days() -> None:
+    own = {"never": PolicyDay(), "monthly": PolicyDay(alerts=("late_watch_monthly: as_expected",))}
+    since = "crossing_drift: no_drift since 2023-03-30"
+    quiet = _quiet(date(2023, 3, 29))
     loud = replace(quiet, day=date(2023, 3, 30), alerts=[since], policies=own, moved={since: "1 column: boat"})
     out, told = Console(record=True, width=100), SimpleNamespace(by_day=[quiet, loud])
     _show_alerts(out, cast("Report", told))
@@ -177,18 +181,7 @@ def test_what_will_be_operated_is_said_before_it_is(capsys: pytest.CaptureFixtur
         "· one note",
         "all days before 2023-03-29, 5 days to go",
     ]
-    day = Day(
-        day=date(2023, 3, 28),
-        is_backfill=True,
-        rows={},
-        alerts=(),
-        open=(),
-        immature={},
-        policies={},
-        memory={},
-        seconds=1.0,
-        cpu_seconds=1.0,
-    )
+    day = replace(_quiet(date(2023, 3, 28)), is_backfill=True)
     told = beginning(replayed.OPERATED, [day, replace(day, day=date(2023, 3, 29), is_backfill=False)])
     assert told[0] == "ferry goes on from 2023-03-30: 1 of 5 days operated, under never and monthly"
     assert told[-1] == "2023-03-30, 4 days to go"
