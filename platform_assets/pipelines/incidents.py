@@ -94,8 +94,8 @@ def lasting(
     """Tell which incidents last on the last of `days`, and on the newest day that is watched.
 
     Which days are one incident follows from what was above a threshold before, or the name of an incident that lasts
-    would change, and it would be told again. A year of that is read, however long the history is, from the first of a
-    month: what lasts longer is called by another day, and told again, once a month and not every day.
+    would change, and it would be told again. That is read from a year before `days` on, from the first of a month: what
+    lasts longer is called by another day, and told again, once a month and not every day.
 
     Args:
         platform: where the monitor's table lies.
