@@ -23,6 +23,7 @@ from platform_assets.errors import WriteConflict
 from platform_assets.lake.history import add_rows
 from platform_assets.lake.tables import ATTEMPTS
 from platform_assets.pipelines.run import Platform, Run, provenance
+from platform_assets.registry.models import Registry
 
 REFUSED, EQUAL, WAITS = "refused", "equal", "waits"
 PROMOTED, APPROVED, BY_HAND = "promoted", "approved", "by hand"
@@ -208,20 +209,26 @@ def settle(platform: Platform, catalogue: Catalogue, promotion: Promotion) -> Hi
 
     Whom somebody deleted from the registry it cannot name: there is no champion until another is decided on.
     """
-    name = promotion.model.name
     while True:
         known = history(platform, catalogue, promotion)
-        wanted = known.champion
-        # Read again after each move: a later decision may have come, and its move before this one.
-        if wanted is None or platform.registry.champion(catalogue.name, name) == wanted:
-            break
-        if not platform.registry.is_there(catalogue.name, name, wanted):
-            break
-        platform.registry.crown(catalogue.name, name, wanted)
-    last = known.decisions[-1] if known.decisions else None
-    if last is not None and platform.registry.is_there(catalogue.name, name, last.version):
-        platform.registry.tag(catalogue.name, name, last.version, _tags(last))
-    return known
+        # Looked at again after each move: a later decision may have come, and its move before this one.
+        if not known.decisions or not _follow(platform.registry, catalogue.name, promotion.model.name, known):
+            return known
+
+
+def _follow(registry: Registry, catalogue: str, name: str, known: History) -> bool:
+    """Move the alias and tag the version, where they tell otherwise; whether one of them did."""
+    last, did = known.decisions[-1], False
+    crowned = registry.champion(catalogue, name) == last.champion
+    if last.champion is not None and not crowned and registry.is_there(catalogue, name, last.champion):
+        registry.crown(catalogue, name, last.champion)
+        did = True
+    told = _tags(last)
+    tagged = told.items() <= registry.tags(catalogue, name, last.version).items()
+    if not tagged and registry.is_there(catalogue, name, last.version):
+        registry.tag(catalogue, name, last.version, told)
+        did = True
+    return did
 
 
 def _tags(decision: Decision) -> dict[str, str]:

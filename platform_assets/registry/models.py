@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -185,8 +185,9 @@ class Registry:
 
     def tag(self, catalogue: str, name: str, version: int, tags: Mapping[str, str]) -> None:
         """Put tags on a registered version; those of the same name are replaced."""
+        full = registered_model(catalogue, name)
         for key, value in tags.items():
-            self.client.set_model_version_tag(registered_model(catalogue, name), str(version), key, value)
+            _set(partial(self.client.set_model_version_tag, full, str(version), key, value))
 
     def size(self, catalogue: str, name: str, version: int) -> int:
         """The bytes of a version's files."""
@@ -200,7 +201,8 @@ class Registry:
 
     def crown(self, catalogue: str, name: str, version: int) -> None:
         """Let the alias `champion` name this version from now on."""
-        self.client.set_registered_model_alias(registered_model(catalogue, name), CHAMPION, str(version))
+        full = registered_model(catalogue, name)
+        _set(partial(self.client.set_registered_model_alias, full, CHAMPION, str(version)))
 
     def load(self, catalogue: str, name: str, version: int) -> LoadedModel:
         """Load a registered version.
@@ -312,6 +314,22 @@ class Registry:
             )
         version = register(self.client, full, info, run_id=run_id, tags=tags, description=evidence.card)
         return Logged(version=version, run_id=run_id, uri=f"models:/{full}/{version}")
+
+
+def _set(what: Callable[[], None]) -> None:
+    """Set something in MLflow; once more where another was faster.
+
+    MLflow looks whether a row is there and then inserts it: of two who are first, the later one's insert fails.
+    """
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import IntegrityError
+
+    try:
+        what()
+    except MlflowException as error:
+        if not isinstance(error.__cause__, IntegrityError):
+            raise
+        what()
 
 
 def register(

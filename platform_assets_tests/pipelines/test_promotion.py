@@ -85,6 +85,9 @@ def require_one_truth(there: Platform) -> None:
     assert champion(there) == found.champion
     assert [d.number for d in found.decisions] == list(range(1, len(found.decisions) + 1))
     assert [d.champion_before for d in found.decisions] == [None, *(d.champion for d in found.decisions[:-1])]
+    last = found.decisions[-1]
+    tags = there.registry.tags("shop", "return_model", last.version)
+    assert (tags["promotion"], tags["promotion.decision"]) == (last.verdict, str(last.number))
 
 
 @pytest.fixture(scope="module")
@@ -368,7 +371,7 @@ STOPS = [
     Stop("after", f"{MODULE}:_write", 2),
     Stop("within commit of", "platform_assets.lake.history:write_deltalake", 2),
     Stop("before", f"{MODULE}:_tags"),
-    Stop("before", f"{MODULE}:_tags", 2),
+    Stop("before", f"{MODULE}:_tags", 3),
     Stop("before", "platform_assets.pipelines.promotion:enter"),
     Stop("after", "platform_assets.pipelines.promotion:enter"),
 ]
@@ -421,6 +424,22 @@ def test_a_late_move_of_the_alias_gives_way_to_the_later_decision(
     require_one_truth(better)
 
 
+def test_late_tags_give_way_to_the_later_decision(better: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the decision for version 3 and its tags, somebody goes back to version 2 and tags version 3 with that."""
+    registry, kept = type(better.registry), type(better.registry).tag
+    calls = iter(range(100))
+
+    def late(self: object, catalogue: str, name: str, version: int, tags: object) -> None:
+        if next(calls) == 1:
+            back(better)
+        kept(self, catalogue, name, version, tags)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(registry, "tag", late)
+    promote(better)
+    assert verdicts(better)[-1] == ("rolled back", 3, 2)
+    require_one_truth(better)
+
+
 @pytest.mark.slow
 def test_many_at_once_are_put_in_a_row(better: Platform) -> None:
     promote(better)
@@ -429,7 +448,7 @@ def test_many_at_once_are_put_in_a_row(better: Platform) -> None:
     def work(version: int) -> None:
         try:
             by_hand(shop.platform(better.lake.root.parent), version, f"by thread {version}")
-        except ModelError as error:
+        except Exception as error:
             errors.append(error)
 
     threads = [threading.Thread(target=work, args=(version,)) for version in (1, 2, 1, 2)]

@@ -11,6 +11,8 @@ import lightgbm
 import numpy as np
 import polars as pl
 import pytest
+from mlflow.exceptions import MlflowException
+from sqlalchemy.orm import Session
 
 from platform_assets.compute.classifier import Classifier
 from platform_assets.compute.preparation import Preparation
@@ -91,6 +93,38 @@ def test_two_that_are_first_at_once_both_register(registry: Registry, monkeypatc
     monkeypatch.setattr(registry.client, "search_registered_models", lambda _: [])
     assert log(registry).version == 1
     assert log(registry).version == 2
+
+
+@pytest.mark.parametrize("write", ["crown", "tag"])
+def test_of_two_that_are_first_at_once_the_later_one_counts(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, write: str
+) -> None:
+    """Each looks before the other has set it; MLflow's insert then finds a row that was not there."""
+    log(registry), log(registry)
+    other, merge = Registry(registry.root), Session.merge
+    conflicts: list[str] = []
+
+    def set_by(one: Registry, version: int, told: str) -> None:
+        one.crown("shop", "late", version) if write == "crown" else one.tag("shop", "late", 1, {"promotion": told})
+
+    def late(self: Session, instance: object, **named: Any) -> object:
+        merged = merge(self, instance, **named)
+        if not conflicts:
+            conflicts.append(type(instance).__name__)
+            set_by(other, 1, "refused")
+        return merged
+
+    monkeypatch.setattr(Session, "merge", late)
+    set_by(registry, 2, "promoted")
+    assert len(conflicts) == 1
+    found = registry.champion("shop", "late") if write == "crown" else registry.tags("shop", "late", 1)["promotion"]
+    assert found == (2 if write == "crown" else "promoted")
+
+
+def test_a_version_that_is_not_there_cannot_be_tagged(registry: Registry) -> None:
+    log(registry)
+    with pytest.raises(MlflowException, match="not found"):
+        registry.tag("shop", "late", 7, {"promotion": "promoted"})
 
 
 def test_a_model_comes_back_as_it_was(registry: Registry) -> None:
