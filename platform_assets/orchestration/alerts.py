@@ -11,6 +11,10 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
+from dagster._core.storage.asset_check_execution_record import (
+    AssetCheckExecutionRecord,
+    AssetCheckExecutionRecordStatus,
+)
 
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.names import MAINTENANCE
@@ -19,7 +23,7 @@ from platform_assets.orchestration.failures import failures_of
 from platform_assets.orchestration.metadata import checks_along, key_of
 from platform_assets.orchestration.up_to_date import shown_staleness
 from platform_assets.pipelines.checks import AS_EXPECTED, NO_DRIFT
-from platform_assets.pipelines.incidents import PAST, REMEMBERED, SINCE, incidents_told
+from platform_assets.pipelines.incidents import NEWEST, PAST, REMEMBERED, SINCE, incidents_told
 from platform_assets.pipelines.maintenance import KEPT_VERSIONS_WHOLE
 from platform_assets.pipelines.plan import CODE
 
@@ -30,8 +34,8 @@ _LASTING = {NO_DRIFT: "drift", AS_EXPECTED: "worse than expected"}
 """By check that fails for as long as something lasts, what its incidents are called."""
 _OVER = "over"
 """The marker of an incident that was told and is over; it is kept for as long as the monitor's table has it."""
-_PAST_FAILURES = 20
-"""So many failures of a monitor's check are looked through for days long past: two runs may end between two ticks."""
+_LOOKED_THROUGH = 20
+"""So many results of a monitor's check are looked through: two runs may end between two ticks, or know nothing of each other."""
 _WEBHOOK_SECONDS = 10
 _SHOWN = 3
 
@@ -124,12 +128,13 @@ def _failed_checks(instance: dg.DagsterInstance, catalogue: Catalogue) -> Iterat
     """The checks whose newest result is a failure, and what the monitors tell."""
     wanted = checks_along(catalogue, [declaration.name for declaration in catalogue.declarations])
     wanted.append(dg.AssetCheckKey(key_of(catalogue, MAINTENANCE), KEPT_VERSIONS_WHOLE))
-    for check, run_id, evaluation in _evaluations(instance, wanted):
+    for check, results in _results(instance, wanted):
+        run_id, evaluation = results[0]
         said = evaluation.description or "no description"
         asset = check.asset_key.to_user_string()
         begun = list(_begun(asset, check.name, evaluation.metadata, run_id))
         yield from begun
-        yield from _past_before(instance, check, evaluation, {one.name for one in begun})
+        yield from _past_before(instance, check, results, {one.name for one in begun})
         if begun or evaluation.passed:
             continue
         # A warning counts its cases anew in every run; only an error that reads differently is another one.
@@ -143,19 +148,47 @@ def _failed_checks(instance: dg.DagsterInstance, catalogue: Catalogue) -> Iterat
         )
 
 
-def _evaluations(
-    instance: dg.DagsterInstance, wanted: Sequence[dg.AssetCheckKey]
-) -> Iterator[tuple[dg.AssetCheckKey, str, AssetCheckEvaluation]]:
-    """The newest result of each check, with its run; one that a run has still to make, or never made, is none."""
-    from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+_Result = tuple[str, AssetCheckEvaluation]
+"""A run, and what it says of a check."""
 
+
+def _results(
+    instance: dg.DagsterInstance, wanted: Sequence[dg.AssetCheckKey]
+) -> Iterator[tuple[dg.AssetCheckKey, list[_Result]]]:
+    """The newest result of each check; one that a run has still to make, or never made, is none.
+
+    Of a monitor also those that may not know of each other, the one that knows of the newest day first.
+    """
     storage = instance.event_log_storage
     made = {AssetCheckExecutionRecordStatus.FAILED, AssetCheckExecutionRecordStatus.SUCCEEDED}
     for check, newest in storage.get_latest_asset_check_execution_by_key(wanted).items():
-        past = [newest] if newest.status in made else storage.get_asset_check_execution_history(check, 1, status=made)
-        for record in past:
-            if record.event is not None:
-                yield check, record.run_id, record.event.get_dagster_event().asset_check_evaluation_data
+        records: Sequence[AssetCheckExecutionRecord]
+        if check.name in _LASTING:
+            records = _at_once(storage.get_asset_check_execution_history(check, _LOOKED_THROUGH, status=made))
+        else:
+            is_made = newest.status in made
+            records = [newest] if is_made else storage.get_asset_check_execution_history(check, 1, status=made)
+        results = [(one.run_id, one.evaluation) for one in records if one.evaluation is not None]
+        if results:
+            yield check, results
+
+
+def _at_once(records: Sequence[AssetCheckExecutionRecord]) -> list[AssetCheckExecutionRecord]:
+    """The last result with those that came while its run was under way, the one that knows of the newest day first.
+
+    A run reads a monitor's table and then writes to it: of two at once, each may not know what the other writes.
+    """
+
+    def when(record: AssetCheckExecutionRecord) -> float:
+        return record.create_timestamp if record.event is None else record.event.timestamp
+
+    def newest_day(record: AssetCheckExecutionRecord) -> str:
+        told = record.evaluation.metadata if record.evaluation is not None else {}
+        return str(told[NEWEST].value) if NEWEST in told else ""
+
+    last = max(records, key=when, default=None)
+    begun = 0.0 if last is None else last.create_timestamp
+    return sorted((r for r in records if when(r) >= begun), key=lambda r: (newest_day(r), when(r)), reverse=True)
 
 
 def _was_told(incident: Incident, told: Mapping[str, str]) -> bool:
@@ -182,16 +215,14 @@ def _begun(asset: str, check: str, told: Mapping[str, dg.MetadataValue], run_id:
 
 
 def _past_before(
-    instance: dg.DagsterInstance, check: dg.AssetCheckKey, newest: AssetCheckEvaluation, known: Collection[str]
+    instance: dg.DagsterInstance, check: dg.AssetCheckKey, newest: Sequence[_Result], known: Collection[str]
 ) -> Iterator[Incident]:
     """Of days long past what the runs before the newest one told, but for what the monitor's table has no more."""
-    from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
-
     if check.name not in _LASTING:
         return
     storage, failed = instance.event_log_storage, {AssetCheckExecutionRecordStatus.FAILED}
     asset, found = check.asset_key.to_user_string(), dict[str, Incident]()
-    for record in storage.get_asset_check_execution_history(check, _PAST_FAILURES, status=failed):
+    for record in storage.get_asset_check_execution_history(check, _LOOKED_THROUGH, status=failed):
         if record.event is not None:
             told = record.event.get_dagster_event().asset_check_evaluation_data.metadata
             found = {one.name: one for one in _begun(asset, check.name, told, record.run_id) if one.is_past} | found
@@ -205,18 +236,18 @@ def _past(instance: dg.DagsterInstance, catalogue: Catalogue, names: Collection[
     if not names:
         return found
     watched = checks_along(catalogue, [declaration.name for declaration in catalogue.declarations])
-    for check, _, evaluation in _evaluations(instance, [check for check in watched if check.name in _LASTING]):
-        found |= _remembered(check.asset_key.to_user_string(), evaluation, names)
+    for check, results in _results(instance, [check for check in watched if check.name in _LASTING]):
+        found |= _remembered(check.asset_key.to_user_string(), results, names)
     return found
 
 
-def _remembered(asset: str, evaluation: AssetCheckEvaluation, names: Collection[str]) -> set[str]:
+def _remembered(asset: str, results: Sequence[_Result], names: Collection[str]) -> set[str]:
     """Those of some incidents that a monitor's table has, or may have: they began before the days that were read."""
     begun, found = f"{asset}:{SINCE}", set[str]()
-    for title, told in evaluation.metadata.items():
+    days = {name: name.removeprefix(begun) for name in names if name.startswith(begun)}
+    for title, told in (fact for _, evaluation in results for fact in evaluation.metadata.items()):
         if title.startswith(REMEMBERED):
             first, held = title.removeprefix(REMEMBERED), str(told.value).split(", ")
-            days = {name: name.removeprefix(begun) for name in names if name.startswith(begun)}
             found |= {name for name, day in days.items() if day in held or day < first}
     return found
 

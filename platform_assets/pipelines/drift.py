@@ -29,7 +29,7 @@ from platform_assets.errors import TableError
 from platform_assets.lake.writes import write
 from platform_assets.pipelines.checks import NO_DRIFT
 from platform_assets.pipelines.drift_plots import picture_of_columns, picture_of_drift
-from platform_assets.pipelines.incidents import Lasting, Moved, furthest, incident_facts, lasting, say_since
+from platform_assets.pipelines.incidents import NEWEST, Lasting, Moved, furthest, incident_facts, lasting, say_since
 from platform_assets.pipelines.profiling import changed_at, read_profiles
 from platform_assets.pipelines.publish import publish
 from platform_assets.pipelines.run import CheckResult, Inputs, Materialization, Platform, Run, provenance
@@ -281,7 +281,7 @@ def _counted(found: Lasting) -> dict[str, object]:
     """How many columns drift; of days long past also how many do by now, which is another question."""
     counts: dict[str, object] = {"columns that drift": len(found.begun)}
     if found.later is not None:
-        counts |= {"newest day": str(found.later.day), "columns that drift on the newest day": len(found.later.begun)}
+        counts |= {NEWEST: str(found.newest), "columns that drift on the newest day": len(found.later.begun)}
     return counts
 
 

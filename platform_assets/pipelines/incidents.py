@@ -25,6 +25,8 @@ PAST = "past, since "
 """The same of an incident that does not last to the newest day: days long past were measured anew."""
 REMEMBERED = "incidents since "
 """The fact that lists the incidents which the table has, by first day; it is called by the day from which it was read."""
+NEWEST = "newest day"
+"""The fact that names the newest day that a check knows of: of two runs at once one may not know what the other writes."""
 
 Moved = tuple[str, str, int, float]
 """A column (or a slice), the measure that is furthest above its threshold, its window, and how many times that is."""
@@ -58,16 +60,23 @@ class Lasting:
     told of what already is known to whoever tells.
 
     Attributes:
-        begun: by column that drifts on the last of those days the day on which its incident began.
+        last: the last of those days.
+        begun: by column that drifts on it the day on which its incident began.
         later: the newest day that is watched; None where that is the last of those days.
         remembered: the first days of all incidents that the table has.
         remembered_from: the day from which it was read for that.
     """
 
+    last: date
     begun: Mapping[str, date]
     later: Later | None
     remembered: Sequence[date]
     remembered_from: date
+
+    @property
+    def newest(self) -> date:
+        """The newest day that is watched."""
+        return self.last if self.later is None else self.later.day
 
     @property
     def now(self) -> Mapping[str, date]:
@@ -123,6 +132,7 @@ def lasting(
     found = spells(alarms)
     later = _drifting(found, on=newest)
     return Lasting(
+        last=days.last,
         begun=_drifting(found, on=days.last),
         later=None
         if newest == days.last
@@ -163,7 +173,7 @@ def say_since(worst: Sequence[Moved], begun: Mapping[str, date]) -> str:
 
 
 def incident_facts(found: Lasting, worst: Sequence[Moved], *, what: str) -> dict[str, object]:
-    """A fact for each incident of columns (`what`, in the singular) that a check speaks of, and one that lists all.
+    """A fact for each incident of columns (`what`, in the singular) that a check speaks of, the newest day, and all incidents.
 
     Args:
         found: which incidents last.
@@ -175,6 +185,7 @@ def incident_facts(found: Lasting, worst: Sequence[Moved], *, what: str) -> dict
     return {
         **_by_incident(SINCE, now, found.now, what=what),
         **_by_incident(PAST, past, found.past, what=what),
+        NEWEST: str(found.newest),
         f"{REMEMBERED}{found.remembered_from}": ", ".join(map(str, found.remembered)) or "none",
     }
 

@@ -15,6 +15,7 @@ from polars.testing import assert_frame_equal
 
 from platform_assets.declarations.times import ONE_DAY, Days
 from platform_assets.orchestration.alerts import incidents
+from platform_assets.pipelines import drift
 from platform_assets.pipelines.materialize import materialize
 from platform_assets_tests import faults, monitored, shop
 from platform_assets_tests.faults import Stop
@@ -164,3 +165,37 @@ def test_days_long_past_are_told_although_another_run_has_ended_before_the_next_
             seen.append(first)
     assert seen == [[f"shop/order_drift:since {past.first + ONE_DAY}"], [], [], []]
     assert drifts(cursor) == set(), "the table has it no more"
+
+
+@pytest.mark.parametrize("who_ends_last", ["new day", "correction"])
+def test_what_two_runs_at_once_find_is_told_although_neither_knows_of_the_other(
+    watching: Deployment, monkeypatch: pytest.MonkeyPatch, who_ends_last: str
+) -> None:
+    """A correction and the new day are watched at the same time: each reads the table before the other has written."""
+    past, new = Days(CHANGED - 20 * ONE_DAY, CHANGED - 17 * ONE_DAY), Days(CHANGED + ONE_DAY, CHANGED + ONE_DAY)
+    assert watching.execute("order_drift", days=Days(monitored.WATCHED.first, CHANGED - ONE_DAY)).success
+    day_by_day(watching, CHANGED, times=0.01)
+    nothing, cursor = told(watching, None)
+    assert nothing == []
+    monitored.land(watching.settings.landing, [*past, *new], times=0.01)
+    assert all(watching.execute("orders", days=days).success for days in (past, new))
+
+    outer, inner = (new, past) if who_ends_last == "new day" else (past, new)
+    kept, ended = drift.publish, list[bool]()
+
+    def overtaken(*arguments: Any, **named: Any) -> Any:
+        if not ended:
+            ended.append(False)
+            ended[0] = watching.execute("order_drift", days=inner).success
+        return kept(*arguments, **named)
+
+    monkeypatch.setattr(drift, "publish", overtaken)
+    assert watching.execute("order_drift", days=outer).success
+    assert ended == [True]
+    both, cursor = told(watching, cursor)
+    assert both == [f"shop/order_drift:since {days}" for days in (past.first + ONE_DAY, new.last)]
+    assert drifts(cursor) >= {f"since {new.last}"}
+    for days in (new, past):
+        assert watching.execute("order_drift", days=days).success
+        assert told(watching, cursor)[0] == []
+        cursor = told(watching, cursor)[1]

@@ -20,7 +20,7 @@ from platform_assets.declarations.names import DAY, table_folder
 from platform_assets.declarations.performance import ALL, PERFORMANCE_MEASURES, PerformanceMonitor
 from platform_assets.declarations.times import ONE_DAY, Days
 from platform_assets.pipelines.checks import AS_EXPECTED
-from platform_assets.pipelines.incidents import Lasting, furthest, incident_facts, lasting, say_since
+from platform_assets.pipelines.incidents import NEWEST, Lasting, furthest, incident_facts, lasting, say_since
 from platform_assets.pipelines.performance.plots import picture_of_performance
 from platform_assets.pipelines.performance.thresholds import thresholds_of
 from platform_assets.pipelines.performance.windows import PROBABILITY, TRUTH, VERSION, Cut, cuts, slice_columns
@@ -236,7 +236,7 @@ def _counted(found: Lasting) -> dict[str, object]:
     counts: dict[str, object] = {"slices worse than expected": len(found.begun)}
     if found.later is not None:
         counts |= {
-            "newest day": str(found.later.day),
+            NEWEST: str(found.newest),
             "slices worse than expected on the newest day": len(found.later.begun),
         }
     return counts
