@@ -7,10 +7,6 @@ it ends with the predictions and the drift of what they were asked with, each wi
 
 *Wrong* counts the cells of the training dataset that differ from the platform's. *Lines* are those with code on them
 (no comments, no docstrings): the declarations of `defs/flights` and the script, without the simulated airline.
-
-What the script lacks, and its lines do not pay for: contracts that keep bad rows and say why; a day computed alone
-(each new day costs the whole year); corrections that land later; checks for leaks; which rows a prediction came from;
-promotion, reasons, intervals and costs; drift and performance day by day; retries, schedules and alerts.
 """
 
 from __future__ import annotations
@@ -32,6 +28,12 @@ from benchmarks.peers import ROOT
 FLIGHTS, SCRIPT = ROOT / "platform_assets" / "defs" / "flights", ROOT / "benchmarks" / "flights_script"
 AIRLINE = "upstream.py"
 """Simulates who lands the files: no part of either."""
+NOTE = (
+    "What the script lacks, and its lines do not pay for: contracts that keep bad rows and say why; a day computed alone "
+    "(each new day costs the whole year); corrections that land later; checks for leaks; which rows a prediction came "
+    "from; promotion, reasons, intervals and costs; drift and performance day by day; retries, schedules and alerts. The "
+    "demo also backtests and watches every day of the year since; *as far as the script goes* leaves that out."
+)
 BEYOND = (
     "late_arrival_backtest",
     "late_arrival_outcomes",
@@ -187,6 +189,7 @@ CONTEST = Contest(
     wrong=wrong,
     wrong_is="wrong cells",
     tell=tell,
+    note=NOTE,
 )
 
 if __name__ == "__main__":

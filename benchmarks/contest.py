@@ -74,6 +74,7 @@ class Contest:
         wrong: says how wrong another answer is.
         wrong_is: what that is, as the table heads it.
         tell: what else there is to say of an answer, by the head of its column.
+        note: what is to be known beside the figures, as Markdown.
     """
 
     module: str
@@ -87,6 +88,7 @@ class Contest:
     wrong: Callable[[Path, Any], float] | None = None
     wrong_is: str = "wrong rows"
     tell: Callable[[Path, Any], Mapping[str, float]] | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,25 +183,31 @@ def work_alone(contest: Contest, root: Path, name: str) -> dict[str, Any]:
 
 
 def as_markdown(record: Mapping[str, Any]) -> str:
-    """A record's figures as a table, under what was done."""
+    """A record's figures as a table, between what was done and what is to be known."""
     bases = {f["against"] for f in record["figures"]}
     against = f"against {bases.pop()}" if len(bases) == 1 else "ratio"
     told = list(dict.fromkeys(name for f in record["figures"] for name in f.get("told", {})))
     heads = ["wall s", "spread", "processor s", against, "peak GB", record["wrong_is"], *told]
-    lines = [record["work"], "", f"| | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
+    lines = [
+        f"{record['work']}, {_how_often(record['sizes']['repeat'])}",
+        "",
+        f"| | {' | '.join(heads)} |",
+        "|---|" + "---:|" * len(heads),
+    ]
     for f in record["figures"]:
         spread = f"{f['spread']:.0%}" if f["runs"] > 1 else "ran once"
         took = [short(f["wall"]), spread, short(f["processor"]), f"{f['ratio']:.2f}", f"{f['peak']:.2f}"]
         said = [as_number(number) for number in (f["wrong"], *(f.get("told", {}).get(name) for name in told))]
         lines.append(f"| {f['contender']} | {' | '.join([*took, *said])} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, *(["", record["note"]] if record["note"] else [])])
 
 
 def as_record(contest: Contest, size: str, figures: Sequence[Figures]) -> dict[str, Any]:
     """The figures as JSON has them, with what was done, the day, the machine and the versions."""
     return {
         "benchmark": contest.module.rpartition(".")[2],
-        "work": _work_done(contest, size),
+        "work": contest.work.format(**{name: f"{value:,}" for name, value in contest.sizes[size].items()}),
+        "note": contest.note,
         "wrong_is": contest.wrong_is,
         "measured": datetime.now(UTC).date().isoformat(),
         "size": size,
@@ -240,9 +248,8 @@ def main(contest: Contest, description: str) -> None:
         chosen.json.write_text(json.dumps(record, indent=2) + "\n")
 
 
-def _work_done(contest: Contest, size: str) -> str:
-    numbers = {name: f"{value:,}" for name, value in contest.sizes[size].items()}
-    return f"{contest.work.format(**numbers)}, median of {numbers['repeat']} or of what {ENOUGH} s hold"
+def _how_often(repeat: int) -> str:
+    return "each once" if repeat == 1 else f"median of {repeat} or of what {ENOUGH} s hold"
 
 
 def _told(command: Sequence[str]) -> str:

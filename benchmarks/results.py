@@ -36,7 +36,7 @@ def section(found: Sequence[Record]) -> str:
     chart = f"![Processor time of each contender, as a ratio, by work](benchmarks/results/{CHART})"
     rows = []
     for record in found:
-        rows.append(f"| **{record['work'].partition(', median of')[0]}** | | |")
+        rows.append(f"| **{record['work']}** | | |")
         rows += [_row(record, f) for f in _in_readme(record) if f["contender"] != f["against"]]
     table = ["| | processor time | wrong |", "|---|---|---:|", *rows]
     whole = [as_markdown(record) for record in found if any(f.get("told") for f in record["figures"])]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from benchmarks import by_hand, days, memory, orchestration, peers, point_in_time, profiles, results, training, upserts
 from benchmarks import contest as contest_module
-from benchmarks import days, memory, orchestration, peers, point_in_time, profiles, results, training, upserts
 from benchmarks.__main__ import LONG, WORKS
 from benchmarks.contest import Contest, work_alone
+from platform_assets.defs.flights.catalogue import CATALOGUE
 
 TINY = {
     "upserts": (upserts.CONTEST, {"per_day": 40, "young": 1, "grown": 2, "old": 4}),
@@ -59,9 +61,11 @@ def test_every_size_tells_the_same_things(name: str) -> None:
 FIGURES = {"wall": 1.0, "processor": 1.5, "peak": 0.2, "spread": 0.1, "against": "ours"}
 RECORD = {
     "benchmark": "joins",
-    "work": "Joining, median of 3",
+    "work": "Joining",
+    "note": "",
     "wrong_is": "wrong rows",
     "measured": "2026-11-27",
+    "sizes": {"rows": 1_000, "repeat": 3},
     "figures": [
         {**FIGURES, "contender": "ours", "runs": 3, "ratio": 1.0, "wrong": None},
         {**FIGURES, "contender": "a peer", "runs": 3, "ratio": 12.5, "wrong": 1_234},
@@ -102,6 +106,18 @@ def test_what_else_is_told_becomes_columns() -> None:
     assert table in results.section([RECORD, whole])
     assert "1,234 cells |" in results.section([whole])
     assert results.section([RECORD]).count("| ours |") == 0
+    assert table.startswith("Joining, median of 3 or of what 20 s hold\n")
+    once = contest_module.as_markdown({**whole, "sizes": {"repeat": 1}, "note": "Theirs has no checks."})
+    assert once.startswith("Joining, each once\n")
+    assert once.endswith(" |\n\nTheirs has no checks.")
+
+
+def test_the_demo_can_end_where_the_script_does() -> None:
+    left_out = {d.name for d in CATALOGUE.declarations} & set(by_hand.BEYOND)
+    assert left_out == set(by_hand.BEYOND)
+    kept = replace(CATALOGUE, declarations=[d for d in CATALOGUE.declarations if d.name not in left_out])
+    assert "late_arrival_predictions" in kept
+    assert "late_arrival_drift" in kept
 
 
 def test_the_chart_is_drawn(tmp_path: Path) -> None:
