@@ -258,7 +258,7 @@ PUBLIC: dict[ModuleType, set[str]] = {
         "lasting",
         "furthest",
         "incident_facts",
-        "incidents_told",
+        "incidents_told", "read_from",
         "say_moved",
         "say_since",
     },

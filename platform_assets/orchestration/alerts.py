@@ -23,7 +23,7 @@ from platform_assets.orchestration.failures import failures_of
 from platform_assets.orchestration.metadata import checks_along, key_of
 from platform_assets.orchestration.up_to_date import shown_staleness
 from platform_assets.pipelines.checks import AS_EXPECTED, NO_DRIFT
-from platform_assets.pipelines.incidents import NEWEST, PAST, REMEMBERED, SINCE, incidents_told
+from platform_assets.pipelines.incidents import PAST, REMEMBERED, SINCE, incidents_told, read_from
 from platform_assets.pipelines.maintenance import KEPT_VERSIONS_WHOLE
 from platform_assets.pipelines.plan import CODE
 
@@ -35,7 +35,7 @@ _LASTING = {NO_DRIFT: "drift", AS_EXPECTED: "worse than expected"}
 _OVER = "over"
 """The marker of an incident that was told and is over; it is kept for as long as the monitor's table has it."""
 _LOOKED_THROUGH = 20
-"""So many results of a monitor's check are looked through: two runs may end between two ticks, or know nothing of each other."""
+"""So many results, or failures, of a monitor's check are looked through: several runs may end between two ticks."""
 _WEBHOOK_SECONDS = 10
 _SHOWN = 3
 
@@ -128,13 +128,12 @@ def _failed_checks(instance: dg.DagsterInstance, catalogue: Catalogue) -> Iterat
     """The checks whose newest result is a failure, and what the monitors tell."""
     wanted = checks_along(catalogue, [declaration.name for declaration in catalogue.declarations])
     wanted.append(dg.AssetCheckKey(key_of(catalogue, MAINTENANCE), KEPT_VERSIONS_WHOLE))
-    for check, results in _results(instance, wanted):
-        run_id, evaluation = results[0]
+    for check, run_id, evaluation in _evaluations(instance, wanted):
         said = evaluation.description or "no description"
         asset = check.asset_key.to_user_string()
         begun = list(_begun(asset, check.name, evaluation.metadata, run_id))
         yield from begun
-        yield from _past_before(instance, check, results, {one.name for one in begun})
+        yield from _past_before(instance, check, evaluation, {one.name for one in begun})
         if begun or evaluation.passed:
             continue
         # A warning counts its cases anew in every run; only an error that reads differently is another one.
@@ -148,47 +147,37 @@ def _failed_checks(instance: dg.DagsterInstance, catalogue: Catalogue) -> Iterat
         )
 
 
-_Result = tuple[str, AssetCheckEvaluation]
-"""A run, and what it says of a check."""
-
-
-def _results(
+def _evaluations(
     instance: dg.DagsterInstance, wanted: Sequence[dg.AssetCheckKey]
-) -> Iterator[tuple[dg.AssetCheckKey, list[_Result]]]:
-    """The newest result of each check; one that a run has still to make, or never made, is none.
-
-    Of a monitor also those that may not know of each other, the one that knows of the newest day first.
-    """
+) -> Iterator[tuple[dg.AssetCheckKey, str, AssetCheckEvaluation]]:
+    """The newest result of each check, with its run; one that a run has still to make, or never made, is none."""
     storage = instance.event_log_storage
     made = {AssetCheckExecutionRecordStatus.FAILED, AssetCheckExecutionRecordStatus.SUCCEEDED}
     for check, newest in storage.get_latest_asset_check_execution_by_key(wanted).items():
-        records: Sequence[AssetCheckExecutionRecord]
+        past: Sequence[AssetCheckExecutionRecord] = [newest]
         if check.name in _LASTING:
-            records = _at_once(storage.get_asset_check_execution_history(check, _LOOKED_THROUGH, status=made))
-        else:
-            is_made = newest.status in made
-            records = [newest] if is_made else storage.get_asset_check_execution_history(check, 1, status=made)
-        results = [(one.run_id, one.evaluation) for one in records if one.evaluation is not None]
-        if results:
-            yield check, results
+            past = _best_informed(storage.get_asset_check_execution_history(check, _LOOKED_THROUGH, status=made))
+        elif newest.status not in made:
+            past = storage.get_asset_check_execution_history(check, 1, status=made)
+        for record in past:
+            if record.event is not None:
+                yield check, record.run_id, record.event.get_dagster_event().asset_check_evaluation_data
 
 
-def _at_once(records: Sequence[AssetCheckExecutionRecord]) -> list[AssetCheckExecutionRecord]:
-    """The last result with those that came while its run was under way, the one that knows of the newest day first.
+def _best_informed(records: Sequence[AssetCheckExecutionRecord]) -> list[AssetCheckExecutionRecord]:
+    """Of a monitor's results that which was read from the newest version of its table, whoever was planned or ended last."""
 
-    A run reads a monitor's table and then writes to it: of two at once, each may not know what the other writes.
-    """
+    def read(record: AssetCheckExecutionRecord) -> tuple[str, int]:
+        told = {} if record.evaluation is None else record.evaluation.metadata
+        return read_from({title: fact.value for title, fact in told.items()})
 
-    def when(record: AssetCheckExecutionRecord) -> float:
+    def made_at(record: AssetCheckExecutionRecord) -> float:
         return record.create_timestamp if record.event is None else record.event.timestamp
 
-    def newest_day(record: AssetCheckExecutionRecord) -> str:
-        told = record.evaluation.metadata if record.evaluation is not None else {}
-        return str(told[NEWEST].value) if NEWEST in told else ""
-
-    last = max(records, key=when, default=None)
-    begun = 0.0 if last is None else last.create_timestamp
-    return sorted((r for r in records if when(r) >= begun), key=lambda r: (newest_day(r), when(r)), reverse=True)
+    if not records:
+        return []
+    table, _ = read(max(records, key=made_at))  # one that is removed and made again has a new one
+    return [max((one for one in records if read(one)[0] == table), key=lambda one: (read(one)[1], made_at(one)))]
 
 
 def _was_told(incident: Incident, told: Mapping[str, str]) -> bool:
@@ -215,7 +204,7 @@ def _begun(asset: str, check: str, told: Mapping[str, dg.MetadataValue], run_id:
 
 
 def _past_before(
-    instance: dg.DagsterInstance, check: dg.AssetCheckKey, newest: Sequence[_Result], known: Collection[str]
+    instance: dg.DagsterInstance, check: dg.AssetCheckKey, newest: AssetCheckEvaluation, known: Collection[str]
 ) -> Iterator[Incident]:
     """Of days long past what the runs before the newest one told, but for what the monitor's table has no more."""
     if check.name not in _LASTING:
@@ -236,18 +225,18 @@ def _past(instance: dg.DagsterInstance, catalogue: Catalogue, names: Collection[
     if not names:
         return found
     watched = checks_along(catalogue, [declaration.name for declaration in catalogue.declarations])
-    for check, results in _results(instance, [check for check in watched if check.name in _LASTING]):
-        found |= _remembered(check.asset_key.to_user_string(), results, names)
+    for check, _, evaluation in _evaluations(instance, [check for check in watched if check.name in _LASTING]):
+        found |= _remembered(check.asset_key.to_user_string(), evaluation, names)
     return found
 
 
-def _remembered(asset: str, results: Sequence[_Result], names: Collection[str]) -> set[str]:
+def _remembered(asset: str, evaluation: AssetCheckEvaluation, names: Collection[str]) -> set[str]:
     """Those of some incidents that a monitor's table has, or may have: they began before the days that were read."""
     begun, found = f"{asset}:{SINCE}", set[str]()
-    days = {name: name.removeprefix(begun) for name in names if name.startswith(begun)}
-    for title, told in (fact for _, evaluation in results for fact in evaluation.metadata.items()):
+    for title, told in evaluation.metadata.items():
         if title.startswith(REMEMBERED):
             first, held = title.removeprefix(REMEMBERED), str(told.value).split(", ")
+            days = {name: name.removeprefix(begun) for name in names if name.startswith(begun)}
             found |= {name for name, day in days.items() if day in held or day < first}
     return found
 

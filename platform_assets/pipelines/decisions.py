@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
@@ -17,7 +17,7 @@ import polars as pl
 
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.models import Predictions
-from platform_assets.declarations.names import asset_name, table_folder
+from platform_assets.declarations.names import asset_name, registered_model, table_folder
 from platform_assets.declarations.promotion import Promotion
 from platform_assets.errors import WriteConflict
 from platform_assets.lake.history import add_rows
@@ -208,26 +208,40 @@ def settle(platform: Platform, catalogue: Catalogue, promotion: Promotion) -> Hi
     """Let the alias name whom the table says, and tag the version decided on last; gives back what the table says.
 
     Whom somebody deleted from the registry it cannot name: there is no champion until another is decided on.
+
+    Raises:
+        WriteConflict: when somebody else moves them elsewhere every time.
     """
-    while True:
+    versions = set[int]()
+    for _ in range(ATTEMPTS):
         known = history(platform, catalogue, promotion)
-        # Looked at again after each move: a later decision may have come, and its move before this one.
-        if not known.decisions or not _follow(platform.registry, catalogue.name, promotion.model.name, known):
+        if not known.decisions:
             return known
+        versions.add(known.decisions[-1].version)
+        # Looked at again after each move: a later decision may have come, and its move before this one.
+        if not _follow(platform.registry, catalogue.name, promotion.model.name, known, versions):
+            return known
+    msg = (
+        f"{registered_model(catalogue.name, promotion.model.name)}: the decision is kept, version {known.champion} is "
+        f"champion, but somebody moved its alias or tags in MLflow {ATTEMPTS} times in a row; find out who, and run it again"
+    )
+    raise WriteConflict(msg)
 
 
-def _follow(registry: Registry, catalogue: str, name: str, known: History) -> bool:
-    """Move the alias and tag the version, where they tell otherwise; whether one of them did."""
-    last, did = known.decisions[-1], False
-    crowned = registry.champion(catalogue, name) == last.champion
-    if last.champion is not None and not crowned and registry.is_there(catalogue, name, last.champion):
-        registry.crown(catalogue, name, last.champion)
+def _follow(registry: Registry, catalogue: str, name: str, known: History, versions: Collection[int]) -> bool:
+    """Move the alias, and tag each of some versions with the last decision about it, where they tell otherwise."""
+    champion, did = known.champion, False
+    crowned = registry.champion(catalogue, name) == champion
+    if champion is not None and not crowned and registry.is_there(catalogue, name, champion):
+        registry.crown(catalogue, name, champion)
         did = True
-    told = _tags(last)
-    tagged = told.items() <= registry.tags(catalogue, name, last.version).items()
-    if not tagged and registry.is_there(catalogue, name, last.version):
-        registry.tag(catalogue, name, last.version, told)
-        did = True
+    for version in versions:
+        last = known.last_of(version)
+        told = {} if last is None else _tags(last)
+        tagged = told.items() <= registry.tags(catalogue, name, version).items()
+        if not tagged and registry.is_there(catalogue, name, version):
+            registry.tag(catalogue, name, version, told)
+            did = True
     return did
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import polars as pl
@@ -29,7 +29,7 @@ from platform_assets.errors import TableError
 from platform_assets.lake.writes import write
 from platform_assets.pipelines.checks import NO_DRIFT
 from platform_assets.pipelines.drift_plots import picture_of_columns, picture_of_drift
-from platform_assets.pipelines.incidents import NEWEST, Lasting, Moved, furthest, incident_facts, lasting, say_since
+from platform_assets.pipelines.incidents import Lasting, Moved, furthest, incident_facts, lasting, say_since
 from platform_assets.pipelines.profiling import changed_at, read_profiles
 from platform_assets.pipelines.publish import publish
 from platform_assets.pipelines.run import CheckResult, Inputs, Materialization, Platform, Run, provenance
@@ -79,8 +79,9 @@ def watch(platform: Platform, catalogue: Catalogue, monitor: Monitor, days: Days
     needed = _days_needed(monitor, days)
     profiles = _profiles(platform, catalogue, monitor, inputs, needed, run)
     rows = _judged(monitor, _measured(monitor, days, profiles, learned), learned)
-    times, alarmed = pl.col("value") / pl.col("threshold"), rows.filter("alarmed")
-    found = lasting(platform, catalogue, monitor, days, alarmed, times=times)
+    times = pl.col("value") / pl.col("threshold")
+    made = publish(platform, catalogue, monitor, rows, days, run, inputs)
+    found = lasting(platform, catalogue, monitor, days, times=times)
     newest = rows.filter(pl.col(DAY) == days.last).with_columns(times.alias("times"))
     moved = furthest(newest)
     worst = [one for one in moved if one[0] in found.begun]
@@ -97,18 +98,8 @@ def watch(platform: Platform, catalogue: Catalogue, monitor: Monitor, days: Days
     if run.draws and (shown := (worst or moved)[:_SHOWN]):
         current = pl.concat([_of_window(profiles, column, days.last, window) for column, _, window, _ in shown])
         pictures["furthest columns"] = picture_of_columns(learned.reference, current, shown)
-    return publish(
-        platform,
-        catalogue,
-        monitor,
-        rows,
-        days,
-        run,
-        inputs,
-        checks=[_no_drift(days, len(learned.reference), worst, found)],
-        facts=facts,
-        pictures=pictures,
-    )
+    check = _no_drift(days, len(learned.reference), worst, found)
+    return replace(made, checks=[check, *made.checks], facts=facts, pictures=pictures)
 
 
 def learn_thresholds(platform: Platform, catalogue: Catalogue, monitor: Monitor, inputs: Inputs, run: Run) -> Learned:
@@ -281,7 +272,7 @@ def _counted(found: Lasting) -> dict[str, object]:
     """How many columns drift; of days long past also how many do by now, which is another question."""
     counts: dict[str, object] = {"columns that drift": len(found.begun)}
     if found.later is not None:
-        counts |= {NEWEST: str(found.newest), "columns that drift on the newest day": len(found.later.begun)}
+        counts |= {"newest day": str(found.later.day), "columns that drift on the newest day": len(found.later.begun)}
     return counts
 
 

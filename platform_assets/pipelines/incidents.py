@@ -25,8 +25,9 @@ PAST = "past, since "
 """The same of an incident that does not last to the newest day: days long past were measured anew."""
 REMEMBERED = "incidents since "
 """The fact that lists the incidents which the table has, by first day; it is called by the day from which it was read."""
-NEWEST = "newest day"
-"""The fact that names the newest day that a check knows of: of two runs at once one may not know what the other writes."""
+READ_FROM = "read from"
+"""The fact that says which version of the monitor's table a check was read from: of two runs at once the later one's knows
+what both wrote."""
 
 Moved = tuple[str, str, int, float]
 """A column (or a slice), the measure that is furthest above its threshold, its window, and how many times that is."""
@@ -37,7 +38,7 @@ _REMEMBERED_DAYS = 366
 
 @dataclass(frozen=True, kw_only=True)
 class Later:
-    """The newest day that is watched, where it is later than the days that were just measured: a correction reaches back.
+    """The newest day that is watched, where it is later than the days that were just written: a correction reaches back.
 
     What lasts is not over because a day of before it is quiet.
 
@@ -54,29 +55,24 @@ class Later:
 
 @dataclass(frozen=True, kw_only=True)
 class Lasting:
-    """Which incidents last, as the monitor's table has it with the days that were just measured.
+    """Which incidents last, as the monitor's table has it with the days that were just written.
 
-    It follows from the table alone, so that a run which is killed and made again says what it would have said. Who was
-    told of what already is known to whoever tells.
+    It follows from the table alone, so that a run which is killed and made again says what it would have said, and of two
+    runs at once the later one knows what both wrote. Who was told of what already is known to whoever tells.
 
     Attributes:
-        last: the last of those days.
-        begun: by column that drifts on it the day on which its incident began.
+        begun: by column that drifts on the last of those days the day on which its incident began.
         later: the newest day that is watched; None where that is the last of those days.
         remembered: the first days of all incidents that the table has.
         remembered_from: the day from which it was read for that.
+        read_from: the version of the table that it was read from, in words.
     """
 
-    last: date
     begun: Mapping[str, date]
     later: Later | None
     remembered: Sequence[date]
     remembered_from: date
-
-    @property
-    def newest(self) -> date:
-        """The newest day that is watched."""
-        return self.last if self.later is None else self.later.day
+    read_from: str
 
     @property
     def now(self) -> Mapping[str, date]:
@@ -95,7 +91,6 @@ def lasting(
     catalogue: Catalogue,
     monitor: Monitor | PerformanceMonitor,
     days: Days,
-    alarmed: pl.DataFrame,
     *,
     times: pl.Expr,
     column: pl.Expr = pl.col("column"),  # noqa: B008 - an expression is a value
@@ -110,35 +105,30 @@ def lasting(
         platform: where the monitor's table lies.
         catalogue: what is declared.
         monitor: whose table it is.
-        days: the days that were just measured, which the table need not have.
-        alarmed: what was above a threshold on them (`day`, `column`).
+        days: the days that were just written to it.
         times: how many times its threshold a row of the table is.
-        column: how the table's own rows name what `alarmed` calls `column`.
+        column: how the table's own rows name what is counted as one column.
     """
     folder, lake = table_folder(catalogue.name, monitor.name), platform.lake
     first = max(monitor.partitions.first, (days.first - _REMEMBERED_DAYS * ONE_DAY).replace(day=1))
-    alarms, newest, moved = alarms_of(alarmed), days.last, list[Moved]()
-    if lake.version(folder) is not None:
-        with lake.reading(folder):
-            after = lake.scan(folder, days=Days(days.last + ONE_DAY, date.max)).select(pl.col(DAY).max())
-            newest = after.collect().item() or days.last
-            if newest > days.last:
-                rows = lake.scan(folder, days=Days(newest, newest)).collect()
-                moved = furthest(rows.with_columns(column.alias("column"), times.alias("times")))
-            until = newest if newest > days.last else days.first - ONE_DAY
-            if until >= first:
-                held = lake.scan(folder, days=Days(first, until)).filter("alarmed").select(DAY, column.alias("column"))
-                alarms += [one for one in alarms_of(held.collect()) if one[0] not in days]
-    found = spells(alarms)
+    version, moved = lake.version(folder), list[Moved]()
+    with lake.reading(folder):
+        since = lake.scan(folder, version=version, days=Days(days.last, date.max)).select(pl.col(DAY).max())
+        newest = since.collect().item() or days.last
+        if newest > days.last:
+            rows = lake.scan(folder, version=version, days=Days(newest, newest)).collect()
+            moved = furthest(rows.with_columns(column.alias("column"), times.alias("times")))
+        held = lake.scan(folder, version=version, days=Days(first, newest)).filter("alarmed")
+        found = spells(alarms_of(held.select(DAY, column.alias("column")).collect()))
     later = _drifting(found, on=newest)
     return Lasting(
-        last=days.last,
         begun=_drifting(found, on=days.last),
         later=None
         if newest == days.last
         else Later(day=newest, begun=later, moved=[one for one in moved if one[0] in later]),
         remembered=begun(found),
         remembered_from=first,
+        read_from=f"version {version} of table {lake.table_id(folder)}",
     )
 
 
@@ -173,7 +163,7 @@ def say_since(worst: Sequence[Moved], begun: Mapping[str, date]) -> str:
 
 
 def incident_facts(found: Lasting, worst: Sequence[Moved], *, what: str) -> dict[str, object]:
-    """A fact for each incident of columns (`what`, in the singular) that a check speaks of, the newest day, and all incidents.
+    """A fact for each incident of columns (`what`, in the singular) that a check speaks of, one that lists all, and whence.
 
     Args:
         found: which incidents last.
@@ -185,14 +175,20 @@ def incident_facts(found: Lasting, worst: Sequence[Moved], *, what: str) -> dict
     return {
         **_by_incident(SINCE, now, found.now, what=what),
         **_by_incident(PAST, past, found.past, what=what),
-        NEWEST: str(found.newest),
         f"{REMEMBERED}{found.remembered_from}": ", ".join(map(str, found.remembered)) or "none",
+        READ_FROM: found.read_from,
     }
 
 
 def incidents_told(facts: Mapping[str, object], title: str) -> dict[str, str]:
     """What the facts of a check tell of incidents that last (`SINCE`) or do not (`PAST`), each `since` its first day."""
     return {f"{SINCE}{t.removeprefix(title)}": str(said) for t, said in facts.items() if t.startswith(title)}
+
+
+def read_from(facts: Mapping[str, object]) -> tuple[str, int]:
+    """The table that a check was read from and its version; ("", -1) of a check that does not say it."""
+    words = str(facts.get(READ_FROM, "version -1 of table ")).split(" ")
+    return words[-1], int(words[1])
 
 
 def _by_incident(title: str, worst: Sequence[Moved], begun: Mapping[str, date], *, what: str) -> dict[str, object]:

@@ -187,7 +187,7 @@ class Registry:
         """Put tags on a registered version; those of the same name are replaced."""
         full = registered_model(catalogue, name)
         for key, value in tags.items():
-            _set(partial(self.client.set_model_version_tag, full, str(version), key, value))
+            _set_at_once(partial(self.client.set_model_version_tag, full, str(version), key, value))
 
     def size(self, catalogue: str, name: str, version: int) -> int:
         """The bytes of a version's files."""
@@ -202,7 +202,7 @@ class Registry:
     def crown(self, catalogue: str, name: str, version: int) -> None:
         """Let the alias `champion` name this version from now on."""
         full = registered_model(catalogue, name)
-        _set(partial(self.client.set_registered_model_alias, full, CHAMPION, str(version)))
+        _set_at_once(partial(self.client.set_registered_model_alias, full, CHAMPION, str(version)))
 
     def load(self, catalogue: str, name: str, version: int) -> LoadedModel:
         """Load a registered version.
@@ -316,7 +316,7 @@ class Registry:
         return Logged(version=version, run_id=run_id, uri=f"models:/{full}/{version}")
 
 
-def _set(what: Callable[[], None]) -> None:
+def _set_at_once(what: Callable[[], None]) -> None:
     """Set something in MLflow; once more where another was faster.
 
     MLflow looks whether a row is there and then inserts it: of two who are first, the later one's insert fails.

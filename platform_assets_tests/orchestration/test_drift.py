@@ -167,35 +167,92 @@ def test_days_long_past_are_told_although_another_run_has_ended_before_the_next_
     assert drifts(cursor) == set(), "the table has it no more"
 
 
-@pytest.mark.parametrize("who_ends_last", ["new day", "correction"])
-def test_what_two_runs_at_once_find_is_told_although_neither_knows_of_the_other(
-    watching: Deployment, monkeypatch: pytest.MonkeyPatch, who_ends_last: str
-) -> None:
-    """A correction and the new day are watched at the same time: each reads the table before the other has written."""
-    past, new = Days(CHANGED - 20 * ONE_DAY, CHANGED - 17 * ONE_DAY), Days(CHANGED + ONE_DAY, CHANGED + ONE_DAY)
-    assert watching.execute("order_drift", days=Days(monitored.WATCHED.first, CHANGED - ONE_DAY)).success
-    day_by_day(watching, CHANGED, times=0.01)
-    nothing, cursor = told(watching, None)
-    assert nothing == []
-    monitored.land(watching.settings.landing, [*past, *new], times=0.01)
-    assert all(watching.execute("orders", days=days).success for days in (past, new))
-
-    outer, inner = (new, past) if who_ends_last == "new day" else (past, new)
+def at_once(there: Deployment, monkeypatch: pytest.MonkeyPatch, first: Days, last: Days) -> None:
+    """Watch two stretches of days at once: the one that begins first has read its inputs, then the other one ends."""
     kept, ended = drift.publish, list[bool]()
 
     def overtaken(*arguments: Any, **named: Any) -> Any:
         if not ended:
             ended.append(False)
-            ended[0] = watching.execute("order_drift", days=inner).success
+            ended[0] = there.execute("order_drift", days=last).success
         return kept(*arguments, **named)
 
-    monkeypatch.setattr(drift, "publish", overtaken)
-    assert watching.execute("order_drift", days=outer).success
+    with monkeypatch.context() as patched:
+        patched.setattr(drift, "publish", overtaken)
+        assert there.execute("order_drift", days=first).success
     assert ended == [True]
-    both, cursor = told(watching, cursor)
-    assert both == [f"shop/order_drift:since {days}" for days in (past.first + ONE_DAY, new.last)]
-    assert drifts(cursor) >= {f"since {new.last}"}
-    for days in (new, past):
+
+
+PAST, NEW = Days(CHANGED - 20 * ONE_DAY, CHANGED - 17 * ONE_DAY), Days(CHANGED, CHANGED + ONE_DAY)
+AT_ONCE = {
+    "the new days and a correction": (NEW, PAST, [PAST, NEW]),
+    "a correction and the new days": (PAST, NEW, [PAST, NEW]),
+    "one new day and the other, which only together drift": (
+        Days(NEW.last, NEW.last),
+        Days(NEW.first, NEW.first),
+        [NEW],
+    ),
+    "days past that are as before, and the new days": (Days(PAST.first, PAST.first), NEW, [NEW]),
+}
+
+
+@pytest.mark.parametrize("case", AT_ONCE)
+def test_what_two_runs_at_once_find_is_told_and_once(
+    watching: Deployment, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    first, last, found = AT_ONCE[case]
+    assert watching.execute("order_drift", days=Days(monitored.WATCHED.first, CHANGED - ONE_DAY)).success
+    day_by_day(watching, *NEW)
+    nothing, cursor = told(watching, None)
+    assert nothing == []
+    for days in found:
+        monitored.land(watching.settings.landing, days, times=0.01)
+        assert watching.execute("orders", days=days).success
+    at_once(watching, monkeypatch, first, last)
+    seen, cursor = told(watching, cursor)
+    assert seen == [f"shop/order_drift:since {days.first + ONE_DAY}" for days in found]
+    for days in (NEW, PAST):
         assert watching.execute("order_drift", days=days).success
-        assert told(watching, cursor)[0] == []
-        cursor = told(watching, cursor)[1]
+        again, cursor = told(watching, cursor)
+        assert again == []
+    assert drifts(cursor) >= {f"since {NEW.last}"}
+
+
+def test_a_check_that_is_stored_late_does_not_end_what_lasts(
+    watching: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run of days past has read the table; before Dagster hears of that, the new days are watched, and told."""
+    assert watching.execute("order_drift", days=Days(monitored.WATCHED.first, CHANGED - ONE_DAY)).success
+    day_by_day(watching, *NEW)
+    cursor = told(watching, None)[1]
+    monitored.land(watching.settings.landing, NEW, times=0.01)
+    assert watching.execute("orders", days=NEW).success
+    kept, seen = drift.lasting, list[list[str]]()
+
+    def late(*arguments: Any, **named: Any) -> Any:
+        nonlocal cursor
+        found = kept(*arguments, **named)
+        if not seen:
+            seen.append([])
+            assert watching.execute("order_drift", days=NEW).success
+            seen[0], cursor = told(watching, cursor)
+        return found
+
+    monkeypatch.setattr(drift, "lasting", late)
+    assert watching.execute("order_drift", days=PAST).success
+    assert seen == [[f"shop/order_drift:since {NEW.last}"]]
+    ended = evaluate(watching, "shop_alerts", cursor)
+    assert ended.skip_message is not None
+    assert ended.skip_message.startswith("0 reported, 0 not taken, 0 over")
+    assert drifts(ended.cursor) == {f"since {NEW.last}"}
+
+
+def test_of_a_table_that_is_made_anew_the_old_checks_say_nothing(watching: Deployment) -> None:
+    day_by_day(watching, *NEW, times=0.01)
+    cursor = told(watching, None)[1]
+    assert drifts(cursor) == {f"since {NEW.last}"}
+    monitored.land(watching.settings.landing, NEW)
+    assert watching.execute("orders", days=NEW).success
+    shutil.rmtree(watching.settings.lake / "shop" / "order_drift")
+    assert watching.execute("order_drift", days=NEW).success
+    assert drifts(told(watching, cursor)[1]) == set()

@@ -16,7 +16,7 @@ from deltalake import write_deltalake
 
 from platform_assets.declarations.catalogue import Catalogue
 from platform_assets.declarations.names import table_folder
-from platform_assets.errors import ModelError, TableMissing
+from platform_assets.errors import ModelError, TableMissing, WriteConflict
 from platform_assets.pipelines import decisions, promotion
 from platform_assets.pipelines.champions import promote_by_hand, promotion_for, reigns, roll_back
 from platform_assets.pipelines.decisions import Decision, History, Reason, history
@@ -425,18 +425,39 @@ def test_a_late_move_of_the_alias_gives_way_to_the_later_decision(
 
 
 def test_late_tags_give_way_to_the_later_decision(better: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the decision for version 3 and its tags, somebody goes back to version 2 and tags version 3 with that."""
+    """Between the decision for version 3 and its tags, somebody goes back to version 2, and then decides for version 1."""
     registry, kept = type(better.registry), type(better.registry).tag
     calls = iter(range(100))
 
     def late(self: object, catalogue: str, name: str, version: int, tags: object) -> None:
         if next(calls) == 1:
             back(better)
+            by_hand(better, 1)
         kept(self, catalogue, name, version, tags)  # type: ignore[arg-type]
 
     monkeypatch.setattr(registry, "tag", late)
     promote(better)
-    assert verdicts(better)[-1] == ("rolled back", 3, 2)
+    assert verdicts(better)[-2:] == [("rolled back", 3, 2), ("by hand", 1, 1)]
+    assert better.registry.tags("shop", "return_model", 3)["promotion"] == "rolled back"
+    require_one_truth(better)
+
+
+def test_an_alias_that_somebody_keeps_moving_is_an_error_and_the_decision_stands(
+    better: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, kept = type(better.registry), type(better.registry).crown
+
+    def moved(self: object, catalogue: str, name: str, version: int) -> None:
+        kept(self, catalogue, name, version)  # type: ignore[arg-type]
+        kept(self, catalogue, name, 1)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(registry, "crown", moved)
+        with pytest.raises(WriteConflict, match=r"shop.return_model: the decision is kept, version 3 is champion, but"):
+            promote(better)
+    assert champion(better) == 1
+    assert known(better).champion == 3
+    promote(better)
     require_one_truth(better)
 
 

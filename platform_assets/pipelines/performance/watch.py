@@ -20,7 +20,7 @@ from platform_assets.declarations.names import DAY, table_folder
 from platform_assets.declarations.performance import ALL, PERFORMANCE_MEASURES, PerformanceMonitor
 from platform_assets.declarations.times import ONE_DAY, Days
 from platform_assets.pipelines.checks import AS_EXPECTED
-from platform_assets.pipelines.incidents import NEWEST, Lasting, furthest, incident_facts, lasting, say_since
+from platform_assets.pipelines.incidents import Lasting, furthest, incident_facts, lasting, say_since
 from platform_assets.pipelines.performance.plots import picture_of_performance
 from platform_assets.pipelines.performance.thresholds import thresholds_of
 from platform_assets.pipelines.performance.windows import PROBABILITY, TRUTH, VERSION, Cut, cuts, slice_columns
@@ -53,8 +53,8 @@ def watch_performance(
     thresholds, without = thresholds_of(platform, catalogue, monitor, versions, inputs, run)
     made = list(cuts(monitor, decided, days, first=monitor.partitions.first))
     rows = _compared([row for cut in made for row in _measured(monitor, cut)], thresholds)
-    alarmed = rows.filter("alarmed").select(DAY, _TITLE.alias("column"), "window")
-    found = lasting(platform, catalogue, monitor, days, alarmed, times=_TIMES, column=_TITLE)
+    published = publish(platform, catalogue, monitor, rows, days, run, inputs)
+    found = lasting(platform, catalogue, monitor, days, times=_TIMES, column=_TITLE)
     newest = rows.filter(pl.col(DAY) == days.last)
     whole = [cut for cut in made if cut.day == days.last and cut.sliced_by == ALL]
     longest = max(whole, key=lambda cut: cut.window)
@@ -73,19 +73,13 @@ def watch_performance(
         truth, said = _arrays(longest)
         title = f"calibration of {longest.window} day{'s' if longest.window > 1 else ''}"
         pictures[title] = picture_of_calibration(calibration_table(truth, said), said, error)
-    published = publish(
-        platform,
-        catalogue,
-        monitor,
-        rows,
-        days,
-        run,
-        inputs,
-        checks=[_as_expected(days, newest, without, found)],
+    return replace(
+        published,
+        checks=[_as_expected(days, newest, without, found), *published.checks],
         facts=facts,
         pictures=pictures,
+        tables={"slices": _table(newest, longest.window)},
     )
-    return replace(published, tables={"slices": _table(newest, longest.window)})
 
 
 def _decided(inputs: Inputs, monitor: PerformanceMonitor, days: Days, run: Run) -> pl.DataFrame:
@@ -236,7 +230,7 @@ def _counted(found: Lasting) -> dict[str, object]:
     counts: dict[str, object] = {"slices worse than expected": len(found.begun)}
     if found.later is not None:
         counts |= {
-            NEWEST: str(found.newest),
+            "newest day": str(found.later.day),
             "slices worse than expected on the newest day": len(found.later.begun),
         }
     return counts
