@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks import by_hand, days, memory, orchestration, peers, point_in_time, profiles, results, training, upserts
 from benchmarks import contest as contest_module
+from benchmarks import days, memory, orchestration, peers, point_in_time, profiles, results, training, upserts
 from benchmarks.__main__ import LONG, WORKS
 from benchmarks.contest import Contest, work_alone
-from platform_assets.defs.flights.catalogue import CATALOGUE
 
 TINY = {
     "upserts": (upserts.CONTEST, {"per_day": 40, "young": 1, "grown": 2, "old": 4}),
@@ -110,14 +108,6 @@ def test_what_else_is_told_becomes_columns() -> None:
     once = contest_module.as_markdown({**whole, "sizes": {"repeat": 1}, "note": "Theirs has no checks."})
     assert once.startswith("Joining, each once\n")
     assert once.endswith(" |\n\nTheirs has no checks.")
-
-
-def test_the_demo_can_end_where_the_script_does() -> None:
-    left_out = {d.name for d in CATALOGUE.declarations} & set(by_hand.BEYOND)
-    assert left_out == set(by_hand.BEYOND)
-    kept = replace(CATALOGUE, declarations=[d for d in CATALOGUE.declarations if d.name not in left_out])
-    assert "late_arrival_predictions" in kept
-    assert "late_arrival_drift" in kept
 
 
 def test_the_chart_is_drawn(tmp_path: Path) -> None:

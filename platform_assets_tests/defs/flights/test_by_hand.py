@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -138,3 +139,11 @@ def test_only_code_counts_as_lines(tmp_path: Path) -> None:
 def test_the_script_imports_nothing_of_the_platform() -> None:
     for path in by_hand.SCRIPT.glob("*.py"):
         assert "platform_assets" not in path.read_text(), path.name
+
+
+def test_the_demo_can_end_where_the_script_does() -> None:
+    left_out = {d.name for d in CATALOGUE.declarations} & set(by_hand.BEYOND)
+    assert left_out == set(by_hand.BEYOND)
+    kept = replace(CATALOGUE, declarations=[d for d in CATALOGUE.declarations if d.name not in left_out])
+    assert "late_arrival_predictions" in kept
+    assert "late_arrival_drift" in kept
