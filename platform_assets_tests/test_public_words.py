@@ -259,7 +259,6 @@ PUBLIC: dict[ModuleType, set[str]] = {
         "furthest",
         "incident_facts",
         "incidents_told",
-        "read_from",
         "say_moved",
         "say_since",
     },

@@ -23,7 +23,7 @@ from platform_assets.orchestration.failures import failures_of
 from platform_assets.orchestration.metadata import checks_along, key_of
 from platform_assets.orchestration.up_to_date import shown_staleness
 from platform_assets.pipelines.checks import AS_EXPECTED, NO_DRIFT
-from platform_assets.pipelines.incidents import PAST, REMEMBERED, SINCE, incidents_told, read_from
+from platform_assets.pipelines.incidents import PAST, READ_AT, REMEMBERED, SINCE, incidents_told
 from platform_assets.pipelines.maintenance import KEPT_VERSIONS_WHOLE
 from platform_assets.pipelines.plan import CODE
 
@@ -34,8 +34,10 @@ _LASTING = {NO_DRIFT: "drift", AS_EXPECTED: "worse than expected"}
 """By check that fails for as long as something lasts, what its incidents are called."""
 _OVER = "over"
 """The marker of an incident that was told and is over; it is kept for as long as the monitor's table has it."""
-_LOOKED_THROUGH = 20
-"""So many results, or failures, of a monitor's check are looked through: several runs may end between two ticks."""
+_PAST_FAILURES = 20
+"""So many failures of a monitor's check are looked through for days long past: two runs may end between two ticks."""
+_AT_ONCE = 20
+"""So many results of a monitor's check are looked at for the one that was read last, however many runs there are at once."""
 _WEBHOOK_SECONDS = 10
 _SHOWN = 3
 
@@ -150,34 +152,25 @@ def _failed_checks(instance: dg.DagsterInstance, catalogue: Catalogue) -> Iterat
 def _evaluations(
     instance: dg.DagsterInstance, wanted: Sequence[dg.AssetCheckKey]
 ) -> Iterator[tuple[dg.AssetCheckKey, str, AssetCheckEvaluation]]:
-    """The newest result of each check, with its run; one that a run has still to make, or never made, is none."""
+    """The newest result of each check, with its run; one that a run has still to make, or never made, is none.
+
+    Of a monitor that which was read from its table last: of two runs at once it knows what both wrote.
+    """
     storage = instance.event_log_storage
     made = {AssetCheckExecutionRecordStatus.FAILED, AssetCheckExecutionRecordStatus.SUCCEEDED}
     for check, newest in storage.get_latest_asset_check_execution_by_key(wanted).items():
         past: Sequence[AssetCheckExecutionRecord] = [newest]
-        if check.name in _LASTING:
-            past = _best_informed(storage.get_asset_check_execution_history(check, _LOOKED_THROUGH, status=made))
-        elif newest.status not in made:
-            past = storage.get_asset_check_execution_history(check, 1, status=made)
-        for record in past:
-            if record.event is not None:
-                yield check, record.run_id, record.event.get_dagster_event().asset_check_evaluation_data
+        if check.name in _LASTING or newest.status not in made:
+            past = storage.get_asset_check_execution_history(check, _AT_ONCE, status=made)
+        results = [(one.run_id, one.evaluation) for one in past if one.evaluation is not None]
+        if results:
+            yield check, *max(results, key=lambda result: _read_at(result[1]))
 
 
-def _best_informed(records: Sequence[AssetCheckExecutionRecord]) -> list[AssetCheckExecutionRecord]:
-    """Of a monitor's results that which was read from the newest version of its table, whoever was planned or ended last."""
-
-    def read(record: AssetCheckExecutionRecord) -> tuple[str, int]:
-        told = {} if record.evaluation is None else record.evaluation.metadata
-        return read_from({title: fact.value for title, fact in told.items()})
-
-    def made_at(record: AssetCheckExecutionRecord) -> float:
-        return record.create_timestamp if record.event is None else record.event.timestamp
-
-    if not records:
-        return []
-    table, _ = read(max(records, key=made_at))  # one that is removed and made again has a new one
-    return [max((one for one in records if read(one)[0] == table), key=lambda one: (read(one)[1], made_at(one)))]
+def _read_at(evaluation: AssetCheckEvaluation) -> datetime:
+    """When it was read from a monitor's table; of other checks the beginning of time, as all of them are equal."""
+    told = evaluation.metadata.get(READ_AT)
+    return datetime.min.replace(tzinfo=UTC) if told is None else datetime.fromisoformat(str(told.value))
 
 
 def _was_told(incident: Incident, told: Mapping[str, str]) -> bool:
@@ -206,12 +199,12 @@ def _begun(asset: str, check: str, told: Mapping[str, dg.MetadataValue], run_id:
 def _past_before(
     instance: dg.DagsterInstance, check: dg.AssetCheckKey, newest: AssetCheckEvaluation, known: Collection[str]
 ) -> Iterator[Incident]:
-    """Of days long past what the runs before the newest one told, but for what the monitor's table has no more."""
+    """Of days long past what other runs told, but for what the monitor's table has no more."""
     if check.name not in _LASTING:
         return
     storage, failed = instance.event_log_storage, {AssetCheckExecutionRecordStatus.FAILED}
     asset, found = check.asset_key.to_user_string(), dict[str, Incident]()
-    for record in storage.get_asset_check_execution_history(check, _LOOKED_THROUGH, status=failed):
+    for record in storage.get_asset_check_execution_history(check, _PAST_FAILURES, status=failed):
         if record.event is not None:
             told = record.event.get_dagster_event().asset_check_evaluation_data.metadata
             found = {one.name: one for one in _begun(asset, check.name, told, record.run_id) if one.is_past} | found

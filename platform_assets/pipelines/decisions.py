@@ -222,14 +222,14 @@ def settle(platform: Platform, catalogue: Catalogue, promotion: Promotion) -> Hi
         if not _follow(platform.registry, catalogue.name, promotion.model.name, known, versions):
             return known
     msg = (
-        f"{registered_model(catalogue.name, promotion.model.name)}: the decision is kept, version {known.champion} is "
+        f"{registered_model(catalogue.name, promotion.model.name)}: by the last decision version {known.champion} is "
         f"champion, but somebody moved its alias or tags in MLflow {ATTEMPTS} times in a row; find out who, and run it again"
     )
     raise WriteConflict(msg)
 
 
 def _follow(registry: Registry, catalogue: str, name: str, known: History, versions: Collection[int]) -> bool:
-    """Move the alias, and tag each of some versions with the last decision about it, where they tell otherwise."""
+    """Move the alias, and tag each of some versions with the last decision about it; whether any told otherwise."""
     champion, did = known.champion, False
     crowned = registry.champion(catalogue, name) == champion
     if champion is not None and not crowned and registry.is_there(catalogue, name, champion):

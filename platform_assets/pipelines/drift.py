@@ -79,27 +79,31 @@ def watch(platform: Platform, catalogue: Catalogue, monitor: Monitor, days: Days
     needed = _days_needed(monitor, days)
     profiles = _profiles(platform, catalogue, monitor, inputs, needed, run)
     rows = _judged(monitor, _measured(monitor, days, profiles, learned), learned)
-    times = pl.col("value") / pl.col("threshold")
-    made = publish(platform, catalogue, monitor, rows, days, run, inputs)
-    found = lasting(platform, catalogue, monitor, days, times=times)
-    newest = rows.filter(pl.col(DAY) == days.last).with_columns(times.alias("times"))
-    moved = furthest(newest)
-    worst = [one for one in moved if one[0] in found.begun]
-    facts = {
-        "columns": len(learned.reference),
-        **_counted(found),
-        "deaf thresholds": int(learned.thresholds.get_column("deaf").sum()),
-        "columns of too few values": newest.filter("too_few").get_column("column").n_unique(),
-        "reference": f"{monitor.reference.settled}",
-    }
-    pictures = {}
-    if run.draws:
-        pictures["drift by column and day"] = picture_of_drift(_shown_days(platform, catalogue, monitor, days, rows))
-    if run.draws and (shown := (worst or moved)[:_SHOWN]):
-        current = pl.concat([_of_window(profiles, column, days.last, window) for column, _, window, _ in shown])
-        pictures["furthest columns"] = picture_of_columns(learned.reference, current, shown)
-    check = _no_drift(days, len(learned.reference), worst, found)
-    return replace(made, checks=[check, *made.checks], facts=facts, pictures=pictures)
+
+    def conclude(made: Materialization) -> Materialization:
+        times = pl.col("value") / pl.col("threshold")
+        found = lasting(platform, catalogue, monitor, days, times=times)
+        moved = furthest(found.rows.with_columns(times.alias("times")))
+        worst = [one for one in moved if one[0] in found.begun]
+        facts = {
+            "columns": len(learned.reference),
+            **_counted(found),
+            "deaf thresholds": int(learned.thresholds.get_column("deaf").sum()),
+            "columns of too few values": found.rows.filter("too_few").get_column("column").n_unique(),
+            "reference": f"{monitor.reference.settled}",
+        }
+        pictures = {}
+        if run.draws:
+            pictures["drift by column and day"] = picture_of_drift(
+                _shown_days(platform, catalogue, monitor, days, rows)
+            )
+        if run.draws and (shown := (worst or moved)[:_SHOWN]):
+            current = pl.concat([_of_window(profiles, column, days.last, window) for column, _, window, _ in shown])
+            pictures["furthest columns"] = picture_of_columns(learned.reference, current, shown)
+        check = _no_drift(days, len(learned.reference), worst, found)
+        return replace(made, checks=[check, *made.checks], facts=facts, pictures=pictures)
+
+    return publish(platform, catalogue, monitor, rows, days, run, inputs, conclude=conclude)
 
 
 def learn_thresholds(platform: Platform, catalogue: Catalogue, monitor: Monitor, inputs: Inputs, run: Run) -> Learned:
@@ -262,7 +266,7 @@ def _shown_days(
     shown = rows.filter(pl.col(DAY) > days.last - _LOOK_BACK * ONE_DAY).select(cells)
     folder = table_folder(catalogue.name, monitor.name)
     late = Days(days.last - _LOOK_BACK * ONE_DAY, days.first - ONE_DAY) if len(days) < _LOOK_BACK else None
-    if late is not None and platform.lake.version(folder) is not None:
+    if late is not None:
         with platform.lake.reading(folder):
             shown = pl.concat([shown, platform.lake.scan(folder, days=late).select(cells).collect()])
     return shown.group_by(DAY, "column").agg((pl.col("value") / pl.col("threshold")).max().alias("times"))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 
 import polars as pl
 
@@ -25,9 +25,9 @@ PAST = "past, since "
 """The same of an incident that does not last to the newest day: days long past were measured anew."""
 REMEMBERED = "incidents since "
 """The fact that lists the incidents which the table has, by first day; it is called by the day from which it was read."""
-READ_FROM = "read from"
-"""The fact that says which version of the monitor's table a check was read from: of two runs at once the later one's knows
-what both wrote."""
+READ_AT = "read at"
+"""The fact that says when a check was read from the monitor's table, which its run had written to: of two runs at once the one
+that read last knows what both wrote."""
 
 Moved = tuple[str, str, int, float]
 """A column (or a slice), the measure that is furthest above its threshold, its window, and how many times that is."""
@@ -65,14 +65,16 @@ class Lasting:
         later: the newest day that is watched; None where that is the last of those days.
         remembered: the first days of all incidents that the table has.
         remembered_from: the day from which it was read for that.
-        read_from: the version of the table that it was read from, in words.
+        rows: those of the last of those days, as the table has them.
+        read_at: when it was read (UTC), by the clock.
     """
 
     begun: Mapping[str, date]
     later: Later | None
     remembered: Sequence[date]
     remembered_from: date
-    read_from: str
+    rows: pl.DataFrame
+    read_at: datetime
 
     @property
     def now(self) -> Mapping[str, date]:
@@ -111,8 +113,9 @@ def lasting(
     """
     folder, lake = table_folder(catalogue.name, monitor.name), platform.lake
     first = max(monitor.partitions.first, (days.first - _REMEMBERED_DAYS * ONE_DAY).replace(day=1))
-    version, moved = lake.version(folder), list[Moved]()
+    read_at, version, moved = datetime.now(UTC), lake.version(folder), list[Moved]()
     with lake.reading(folder):
+        last = lake.scan(folder, version=version, days=Days(days.last, days.last)).collect()
         since = lake.scan(folder, version=version, days=Days(days.last, date.max)).select(pl.col(DAY).max())
         newest = since.collect().item() or days.last
         if newest > days.last:
@@ -128,7 +131,8 @@ def lasting(
         else Later(day=newest, begun=later, moved=[one for one in moved if one[0] in later]),
         remembered=begun(found),
         remembered_from=first,
-        read_from=f"version {version} of table {lake.table_id(folder)}",
+        rows=last,
+        read_at=read_at,
     )
 
 
@@ -163,7 +167,7 @@ def say_since(worst: Sequence[Moved], begun: Mapping[str, date]) -> str:
 
 
 def incident_facts(found: Lasting, worst: Sequence[Moved], *, what: str) -> dict[str, object]:
-    """A fact for each incident of columns (`what`, in the singular) that a check speaks of, one that lists all, and whence.
+    """A fact for each incident of columns (`what`, in the singular) that a check speaks of, one that lists all, and when that was read.
 
     Args:
         found: which incidents last.
@@ -176,19 +180,13 @@ def incident_facts(found: Lasting, worst: Sequence[Moved], *, what: str) -> dict
         **_by_incident(SINCE, now, found.now, what=what),
         **_by_incident(PAST, past, found.past, what=what),
         f"{REMEMBERED}{found.remembered_from}": ", ".join(map(str, found.remembered)) or "none",
-        READ_FROM: found.read_from,
+        READ_AT: found.read_at.isoformat(),
     }
 
 
 def incidents_told(facts: Mapping[str, object], title: str) -> dict[str, str]:
     """What the facts of a check tell of incidents that last (`SINCE`) or do not (`PAST`), each `since` its first day."""
     return {f"{SINCE}{t.removeprefix(title)}": str(said) for t, said in facts.items() if t.startswith(title)}
-
-
-def read_from(facts: Mapping[str, object]) -> tuple[str, int]:
-    """The table that a check was read from and its version; ("", -1) of a check that does not say it."""
-    words = str(facts.get(READ_FROM, "version -1 of table ")).split(" ")
-    return words[-1], int(words[1])
 
 
 def _by_incident(title: str, worst: Sequence[Moved], begun: Mapping[str, date], *, what: str) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dataframely as dy
@@ -87,10 +87,11 @@ def publish(
     facts: Mapping[str, Any] | None = None,
     pictures: Mapping[str, bytes] | None = None,
     stamps: Mapping[str, str] | None = None,
+    conclude: Callable[[Materialization], Materialization] = lambda made: made,
 ) -> Materialization:
     """Write judged rows to the table, replacing exactly `days`, and record it.
 
-    Rows are cast to the declared types and columns, given their `day` by their event time if they have one, and laid down in order of time
+    `conclude` adds what is told of the table once the rows are in it. Rows are cast to the declared types and columns, given their `day` by their event time if they have one, and laid down in order of time
     and key, so that equal content is equal to the byte.
     """
     folder = table_folder(catalogue.name, declaration.name)
@@ -105,7 +106,7 @@ def publish(
         provenance=origin,
         description=declaration.description,
     )
-    # Before the ledger has it: a run that is killed here is made again.
+    # What follows comes before the ledger has it: a run that ends here is made again.
     store_profiles(platform.lake, catalogue, declaration, laid, written, origin)
     plan = written.plan
     made = Materialization(
@@ -124,7 +125,7 @@ def publish(
         facts=facts or {},
         pictures=pictures or {},
     )
-    return enter(platform, catalogue, made, run, stamps=stamps)
+    return enter(platform, catalogue, conclude(made), run, stamps=stamps)
 
 
 def hash_of(declaration: Table, rows: pl.DataFrame) -> str:

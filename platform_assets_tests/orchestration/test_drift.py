@@ -256,3 +256,18 @@ def test_of_a_table_that_is_made_anew_the_old_checks_say_nothing(watching: Deplo
     shutil.rmtree(watching.settings.lake / "shop" / "order_drift")
     assert watching.execute("order_drift", days=NEW).success
     assert drifts(told(watching, cursor)[1]) == set()
+
+
+def test_of_a_table_that_was_put_back_from_a_copy_the_later_check_speaks(watching: Deployment, tmp_path: Path) -> None:
+    """Its versions begin to count again where the copy was made."""
+    assert watching.execute("order_drift", days=Days(monitored.WATCHED.first, CHANGED - ONE_DAY)).success
+    folder = watching.settings.lake / "shop" / "order_drift"
+    shutil.copytree(folder, tmp_path / "copy")
+    day_by_day(watching, *NEW, times=0.01)
+    cursor = told(watching, None)[1]
+    assert drifts(cursor) == {f"since {NEW.last}"}
+    shutil.rmtree(folder)
+    shutil.copytree(tmp_path / "copy", folder)
+    monitored.land(watching.settings.landing, NEW)
+    assert all(watching.execute(name, days=NEW).success for name in ("orders", "order_drift"))
+    assert drifts(told(watching, cursor)[1]) == set()

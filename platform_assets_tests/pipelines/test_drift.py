@@ -150,9 +150,51 @@ def test_an_incident_that_a_correction_moves_is_told_as_what_it_has_become(there
     assert not no_drift(make(there, "order_drift", Days(LAST, LAST))).passed
 
 
+def test_what_fails_once_the_days_are_written_leaves_them_to_be_made(
+    there: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody was told of them yet."""
+    days = Days(LAST - ONE_DAY, LAST)
+    change_unit(there, *days)
+
+    def fails(_: pl.DataFrame) -> bytes:
+        raise OSError(28, "no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(drift, "picture_of_drift", fails)
+        with pytest.raises(OSError, match="no space left"):
+            make(there, "order_drift", days, draws=True)
+    assert rows(there).filter("alarmed").get_column("day").unique().sort().to_list() == list(days)
+    planned = plan(there, monitored.CATALOGUE, now=monitored.NOW)["order_drift"]
+    assert planned is not None
+    assert planned.days == (days,)
+    assert not no_drift(make(there, "order_drift", days, draws=True)).passed
+    assert plan(there, monitored.CATALOGUE, now=monitored.NOW)["order_drift"] is None
+
+
+def test_a_check_tells_what_the_table_has_also_when_another_run_wrote_the_same_days_since(
+    there: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days, kept, others = Days(LAST - ONE_DAY, LAST), drift.lasting, list[CheckResult]()
+
+    def overtaken(*arguments: Any, **named: Any) -> Any:
+        if not others:
+            with monkeypatch.context() as patched:
+                patched.setattr(drift, "lasting", kept)
+                change_unit(there, *days)
+                others.append(no_drift(make(there, "order_drift", days)))
+        return kept(*arguments, **named)
+
+    monkeypatch.setattr(drift, "lasting", overtaken)
+    check, other = no_drift(make(there, "order_drift", days)), others[0]
+    assert (check.passed, check.description) == (other.passed, other.description)
+    assert told(check) == told(other)
+    assert not check.passed
+
+
 def told(check: CheckResult) -> dict[str, object]:
-    """The facts but for the version of the table that they were read from."""
-    return {name: said for name, said in check.facts.items() if name != "read from"}
+    """The facts but for when they were read from the table."""
+    return {name: said for name, said in check.facts.items() if name != "read at"}
 
 
 def test_what_is_over_is_said_to_be_past_each_time_its_days_are_made_anew(there: Platform) -> None:

@@ -453,7 +453,9 @@ def test_an_alias_that_somebody_keeps_moving_is_an_error_and_the_decision_stands
 
     with monkeypatch.context() as patched:
         patched.setattr(registry, "crown", moved)
-        with pytest.raises(WriteConflict, match=r"shop.return_model: the decision is kept, version 3 is champion, but"):
+        with pytest.raises(
+            WriteConflict, match=r"shop.return_model: by the last decision version 3 is champion, but somebody moved"
+        ):
             promote(better)
     assert champion(better) == 1
     assert known(better).champion == 3

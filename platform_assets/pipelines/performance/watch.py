@@ -53,33 +53,37 @@ def watch_performance(
     thresholds, without = thresholds_of(platform, catalogue, monitor, versions, inputs, run)
     made = list(cuts(monitor, decided, days, first=monitor.partitions.first))
     rows = _compared([row for cut in made for row in _measured(monitor, cut)], thresholds)
-    published = publish(platform, catalogue, monitor, rows, days, run, inputs)
-    found = lasting(platform, catalogue, monitor, days, times=_TIMES, column=_TITLE)
     newest = rows.filter(pl.col(DAY) == days.last)
     whole = [cut for cut in made if cut.day == days.last and cut.sliced_by == ALL]
     longest = max(whole, key=lambda cut: cut.window)
-    facts = {
-        "model versions": _say_versions(longest),
-        **_facts(newest, longest.window),
-        **_counted(found),
-        "slices of too few rows": _left_out(monitor, longest),
-        "thresholds learned from": _say_learned(monitor),
-    }
-    pictures = {}
-    if run.draws:
-        pictures["performance by day"] = picture_of_performance(_shown_days(platform, catalogue, monitor, days, rows))
-    judged = longest.judged(at_least=monitor.at_least) if run.draws else None
-    if judged is not None and (error := judged["calibration_error"].value) is not None:
-        truth, said = _arrays(longest)
-        title = f"calibration of {longest.window} day{'s' if longest.window > 1 else ''}"
-        pictures[title] = picture_of_calibration(calibration_table(truth, said), said, error)
-    return replace(
-        published,
-        checks=[_as_expected(days, newest, without, found), *published.checks],
-        facts=facts,
-        pictures=pictures,
-        tables={"slices": _table(newest, longest.window)},
-    )
+
+    def conclude(written: Materialization) -> Materialization:
+        found = lasting(platform, catalogue, monitor, days, times=_TIMES, column=_TITLE)
+        facts = {
+            "model versions": _say_versions(longest),
+            **_facts(newest, longest.window),
+            **_counted(found),
+            "slices of too few rows": _left_out(monitor, longest),
+            "thresholds learned from": _say_learned(monitor),
+        }
+        pictures = {}
+        if run.draws:
+            shown = _shown_days(platform, catalogue, monitor, days, rows)
+            pictures["performance by day"] = picture_of_performance(shown)
+        judged = longest.judged(at_least=monitor.at_least) if run.draws else None
+        if judged is not None and (error := judged["calibration_error"].value) is not None:
+            truth, said = _arrays(longest)
+            title = f"calibration of {longest.window} day{'s' if longest.window > 1 else ''}"
+            pictures[title] = picture_of_calibration(calibration_table(truth, said), said, error)
+        return replace(
+            written,
+            checks=[_as_expected(days, without, found), *written.checks],
+            facts=facts,
+            pictures=pictures,
+            tables={"slices": _table(newest, longest.window)},
+        )
+
+    return publish(platform, catalogue, monitor, rows, days, run, inputs, conclude=conclude)
 
 
 def _decided(inputs: Inputs, monitor: PerformanceMonitor, days: Days, run: Run) -> pl.DataFrame:
@@ -171,7 +175,7 @@ def _shown_days(
     kept = (pl.col("sliced_by") == ALL) & (pl.col("window") == min(monitor.windows))
     kept &= pl.col(DAY) > days.last - _LOOK_BACK * ONE_DAY
     shown, folder = rows.filter(kept).select(cells), table_folder(catalogue.name, monitor.name)
-    if len(days) < _LOOK_BACK and platform.lake.version(folder) is not None:
+    if len(days) < _LOOK_BACK:
         late = Days(days.last - _LOOK_BACK * ONE_DAY, days.first - ONE_DAY)
         with platform.lake.reading(folder):
             before = platform.lake.scan(folder, days=late).filter(kept).select(cells).collect()
@@ -236,12 +240,12 @@ def _counted(found: Lasting) -> dict[str, object]:
     return counts
 
 
-def _as_expected(days: Days, newest: pl.DataFrame, without: Sequence[str], found: Lasting) -> CheckResult:
+def _as_expected(days: Days, without: Sequence[str], found: Lasting) -> CheckResult:
     """Whether nothing is above its threshold on the last of the days that were made, nor on the newest one that is watched.
 
     Of a day on which nothing could be, it fails as well, and says why.
     """
-    told, later = newest.with_columns(_TITLE.alias("column"), _TIMES.alias("times")), found.later
+    told, later = found.rows.with_columns(_TITLE.alias("column"), _TIMES.alias("times")), found.later
     compared = told.filter(pl.col("threshold").is_not_null() & pl.col("excess").is_not_null())
     worst = [moved for moved in furthest(told) if moved[0] in found.begun]
     if found.begun:
@@ -250,7 +254,7 @@ def _as_expected(days: Days, newest: pl.DataFrame, without: Sequence[str], found
     elif without:
         said = f"Nothing tells what is too much: {'; '.join(without)}."
     elif compared.is_empty():
-        rows = newest.filter(pl.col("sliced_by") == ALL).select(pl.max("rows")).item()
+        rows = found.rows.filter(pl.col("sliced_by") == ALL).select(pl.max("rows")).item()
         said = f"Too few rows have a yes or no up to {days.last} to be compared: {rows}."
     else:
         said = (
