@@ -168,16 +168,25 @@ def test_a_feature_group_killed_at_a_step_and_run_again(
     assert faults.files_of_other_days(there.lake, table, reached) == others
 
 
+STEPS_HIT = 4
+"""So many of the five ends of a kill are to be seen: after each of the three steps, before the first, after the run."""
+
+
 def kill_many(there: Platform, root: Path, tries: int, seed: int) -> Counter[str]:
-    """Kill at random times and as soon as the n-th file appears, by turns; count what was done by then."""
+    """Kill at random times and as soon as the n-th file appears, by turns; count what was done by then.
+
+    Where a busy machine lets the instants miss a step, at most three times as often.
+    """
     dice = random.Random(seed)
     wanted, before = never_killed(there, root / "twin"), faults.meaning(there, "orders")
     others = faults.files_of_other_days(there.lake, ORDERS, Days(CHANGED, CHANGED))
     alone, began = faults.start(faults.copy(there, root / "timed"), "orders", ASKED), time.monotonic()
     alone.join()
-    span = time.monotonic() - began  # what it takes on this machine, however busy
+    span = 1.25 * (time.monotonic() - began)  # what it takes on this machine, and some more: it may be busier later
     found: Counter[str] = Counter()
-    for number in range(tries):
+    for number in range(3 * tries):
+        if number >= tries and len(found) >= STEPS_HIT:
+            break
         here = faults.copy(there, root / "killed")
         ripe = (
             faults.after_files(faults.folders(here.lake.root), 1 + number // 2 % 9)
@@ -194,5 +203,5 @@ def kill_many(there: Platform, root: Path, tries: int, seed: int) -> Counter[str
 @pytest.mark.slow
 def test_killed_at_any_time_nothing_is_lost_or_doubled(delivered_anew: Platform, tmp_path: Path) -> None:
     found = kill_many(delivered_anew, tmp_path, tries=40, seed=3)
-    assert found.total() == 40
-    assert len(found) >= 4, f"the instants should hit every step: {found}"
+    assert found.total() >= 40
+    assert len(found) >= STEPS_HIT, f"the instants should hit every step: {found}"
