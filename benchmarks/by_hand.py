@@ -31,8 +31,8 @@ AIRLINE = "upstream.py"
 NOTE = (
     "What the script lacks, and its lines do not pay for: contracts that keep bad rows and say why; a day computed alone "
     "(each new day costs the whole year); corrections that land later; checks for leaks; which rows a prediction came "
-    "from; promotion, reasons, intervals and costs; drift and performance day by day; retries, schedules and alerts. The "
-    "demo also backtests and watches every day of the year since; *as far as the script goes* leaves that out."
+    "from; promotion, reasons, intervals and costs; drift and performance day by day; schedules, sensors and alerts. The "
+    "demo also backtests, and watches what it predicts from October on; *as far as the script goes* leaves that out."
 )
 BEYOND = (
     "late_arrival_backtest",

@@ -167,12 +167,12 @@ def say_since(worst: Sequence[Moved], begun: Mapping[str, date]) -> str:
 
 
 def incident_facts(found: Lasting, worst: Sequence[Moved], *, what: str) -> dict[str, object]:
-    """A fact for each incident of columns (`what`, in the singular) that a check speaks of, one that lists all, and when that was read.
+    """A fact for each incident of columns that a check speaks of; one that lists all, and one that says when it was read.
 
     Args:
         found: which incidents last.
         worst: as `furthest` tells of the last of the days that were measured.
-        what: what a column is called.
+        what: what a column is called, in the singular.
     """
     now = worst if found.later is None else found.later.moved
     past = [moved for moved in worst if moved[0] in found.past]

@@ -91,8 +91,9 @@ def publish(
 ) -> Materialization:
     """Write judged rows to the table, replacing exactly `days`, and record it.
 
-    `conclude` adds what is told of the table once the rows are in it. Rows are cast to the declared types and columns, given their `day` by their event time if they have one, and laid down in order of time
-    and key, so that equal content is equal to the byte.
+    Rows are cast to the declared types and columns, given their `day` by their event time if they have one, and laid
+    down in order of time and key, so that equal content is equal to the byte. `conclude` adds what is told of the table
+    once the rows are in it, and before the ledger has them.
     """
     folder = table_folder(catalogue.name, declaration.name)
     laid = _laid_down(declaration, rows)
